@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "core/check.h"
+#include "core/mapped_file.h"
+
+namespace tenon {
+namespace fs = std::filesystem;
+namespace {
+
+const char* remedy(int reason) {
+  switch (reason) {
+    case ENOSPC:
+    case EDQUOT: return "; free some space or choose another place";
+    case EACCES:
+    case EPERM:
+    case EROFS: return "; choose a place you may write to";
+    default: return "";
+  }
+}
+
+[[noreturn]] void fail_io(const fs::path& path, const char* doing, int reason) {
+  fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot {}: {}{}",
+       path.string(), doing, std::strerror(reason), remedy(reason));
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
+  const auto mapped = MappedFile::open(path);
+  TENON_CHECK(mapped->bytes().size() <= max_bytes, ErrorCode::kCorrupt,
+              "{}: {} bytes, more than the {} expected of such a file", path.string(),
+              mapped->bytes().size(), max_bytes);
+  return std::string(mapped->text());
+}
+
+void write_file_atomically(const fs::path& path, std::string_view content) {
+  const fs::path staging = path.string() + ".partial-" + std::to_string(::getpid());
+  try {
+    FileWriter writer(staging);
+    writer.write(content);
+    writer.close();
+    fs::rename(staging, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(staging, ignored);
+    throw;
+  }
+}
+
+FileWriter::FileWriter(const fs::path& path) : path_(path) {
+  file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file_ < 0) fail_io(path_, "create it", errno);
+}
+
+FileWriter::~FileWriter() {
+  if (file_ >= 0) ::close(file_);
+}
+
+void FileWriter::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(file_, bytes.data(), bytes.size());
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      fail_io(path_, "write", errno);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    position_ += static_cast<std::uint64_t>(count);
+  }
+}
+
+void FileWriter::write(std::string_view text) {
+  write(std::as_bytes(std::span(text.data(), text.size())));
+}
+
+void FileWriter::close() {
+  const int file = std::exchange(file_, -1);
+  if (::close(file) != 0) fail_io(path_, "finish writing", errno);
+}
+
+StagedDirectory::StagedDirectory(fs::path destination)
+    : destination_(std::move(destination)) {
+  if (destination_.filename().empty()) destination_ = destination_.parent_path();
+  TENON_CHECK(!destination_.empty(), ErrorCode::kInvalidArgument,
+              "the output directory has no name");
+  staging_ = destination_.string() + ".partial-" + std::to_string(::getpid());
+  std::error_code error;
+  fs::remove_all(staging_, error);
+  fs::create_directories(staging_, error);
+  if (error) fail_io(staging_, "create the directory", error.value());
+}
+
+StagedDirectory::~StagedDirectory() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(staging_, ignored);
+}
+
+void StagedDirectory::commit() {
+  std::error_code error;
+  const fs::path old = destination_.string() + ".replaced-" + std::to_string(::getpid());
+  const bool replaces = fs::exists(destination_);
+  if (replaces) fs::rename(destination_, old, error);
+  if (error) fail_io(destination_, "move the old directory away", error.value());
+  fs::rename(staging_, destination_, error);
+  if (error) {
+    std::error_code ignored;
+    if (replaces) fs::rename(old, destination_, ignored);
+    fail_io(destination_, "move the finished directory into place", error.value());
+  }
+  committed_ = true;
+  if (replaces) fs::remove_all(old, error);
+}
+
+FileLock::FileLock(const fs::path& path) {
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) fail_io(path, "create the lock", errno);
+  while (::flock(file_, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    const int reason = errno;
+    ::close(file_);
+    fail_io(path, "take the lock", reason);
+  }
+}
+
+FileLock::~FileLock() { ::close(file_); }
+
+fs::path confined_path(const fs::path& directory, std::string_view name, std::string_view where) {
+  const fs::path relative(name);
+  bool escapes = name.empty() || relative.is_absolute() || name.find('\0') != name.npos;
+  for (const fs::path& part : relative) escapes |= part == "..";
+  TENON_CHECK(!escapes, ErrorCode::kCorrupt,
+              "{}: the file name \"{}\" leads out of its directory; refused", where, name);
+  return directory / relative;
+}
+
+}  // namespace tenon

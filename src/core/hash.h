@@ -1,0 +1,31 @@
+// Content hashes (XXH3): checksums in engine files, keys of caches. Not for secrets.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tenon {
+
+std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+
+/// 128-bit hash of everything added, as 32 hexadecimal digits.
+class Hasher {
+ public:
+  Hasher();
+  ~Hasher();
+  Hasher& add(std::span<const std::byte> bytes);
+  Hasher& add(std::string_view text);  ///< with its length, so that parts cannot run together
+  Hasher& add(std::uint64_t value);
+  std::string hex() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tenon

@@ -1,0 +1,70 @@
+// QuantSpec: how the numbers of one weight part are held. Every format of the field (GGUF blocks,
+// GPTQ, AWQ, weight-only, fp8 …) is brought into this one canonical form; nothing past the
+// readers knows a format's name.
+//
+// A quantized part [rows, columns] is a set of tensors in files and memory:
+//   codes   uint8 [rows, columns * bits / 8]: element c of a row lies at bits
+//           [c * bits, (c + 1) * bits) of the row, least significant first.
+//   scale   one-level: [rows, groups] of scale_type.
+//           two-level: [rows, supers] of scale_type; the group's factor is sub_scale.
+//   sub_scale  two-level only: int8 (bits 8) or packed nibbles (bits 4), [rows, groups].
+//   minimum, sub_minimum  where has_minimum: laid out as scale and sub_scale, sub_minimum unsigned.
+//   codebook   int8 or float32 [2^bits], where kind is kCodebook.
+// with groups = columns / group_size and supers = ceil((super_phase + columns) / super_size).
+// Value of element c, in fp32, each product rounded, never fused:
+//   s = scale            or  scale * sub_scale
+//   m = minimum          or  minimum * sub_minimum
+//   value = s * (code - code_offset) + m          (kInteger; two-level minima are subtracted)
+//   value = s * codebook[code]                    (kCodebook)
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/dtype.h"
+
+namespace tenon {
+
+enum class QuantKind : std::uint8_t {
+  kFloat,     ///< plain elements of `float_type`; nothing else applies
+  kInteger,   ///< evenly spaced codes
+  kCodebook,  ///< codes index a table of 2^bits values
+};
+
+struct QuantSpec {
+  QuantKind kind = QuantKind::kFloat;
+  DataType float_type = DataType::kFloat32;
+
+  int bits = 0;                  ///< 2, 3, 4, 5, 6 or 8
+  int code_offset = 0;           ///< subtracted from the unsigned code (8-bit codes with 0 are int8)
+  std::int64_t group_size = 0;   ///< columns that share a scale; 0: the whole row
+  DataType scale_type = DataType::kFloat16;
+  bool has_minimum = false;
+
+  std::int64_t super_size = 0;   ///< columns of one super-block; 0: one-level scales
+  int sub_bits = 0;              ///< 4 or 8: width of sub_scale and sub_minimum
+  bool sub_signed = false;       ///< sub_scale is two's complement
+  std::int64_t super_phase = 0;  ///< columns of the first super-block that another shard holds
+
+  static QuantSpec floating(DataType type) { return {.float_type = type}; }
+
+  bool is_float() const { return kind == QuantKind::kFloat; }
+  bool two_level() const { return super_size > 0; }
+  std::int64_t groups(std::int64_t columns) const;
+  std::int64_t supers(std::int64_t columns) const;
+  /// Bytes of a part [rows, columns] with all its tensors.
+  std::int64_t bytes(std::int64_t rows, std::int64_t columns) const;
+  /// Columns at whose multiples a part may be cut.
+  std::int64_t column_unit() const { return is_float() ? 1 : group_size; }
+
+  bool operator==(const QuantSpec&) const = default;
+};
+
+/// "float16", "int4 group 32 scale float16 offset 8", …: printed, stored in files, parsed back.
+std::string to_string(const QuantSpec& spec);
+/// Inverse of to_string. Throws Error{kCorrupt} naming `where`; every field is checked.
+QuantSpec parse_quant_spec(std::string_view text, std::string_view where);
+
+}  // namespace tenon
