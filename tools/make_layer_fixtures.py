@@ -59,7 +59,8 @@ CASES = [
 ]
 
 
-def make_case(name: str, head_dim: int, max_positions: int, rope: dict, seq_len: int | None) -> dict:
+def make_case(name: str, head_dim: int, max_positions: int, rope: dict,
+              seq_len: int | None) -> dict:
     config = LlamaConfig(hidden_size=2 * head_dim, num_attention_heads=2, head_dim=head_dim,
                          max_position_embeddings=max_positions, rope_parameters=dict(rope))
     if rope["rope_type"] == "default":
