@@ -40,7 +40,7 @@ QWEN2 = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **COMMON,
          "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "use_sliding_window": False,
          "sliding_window": 32768, "max_window_layers": 21}
 LLAMA3_ROPE = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
-               "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+               "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 PLAIN_ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
 
 
@@ -335,7 +335,7 @@ def make(out: Path, case: Case) -> None:
     metadata = {"about": case.about}
     if case.text:
         ids = torch.tensor(write_tokenizer(directory).encode(case.text).ids)
-        metadata["prompt"] = case.text
+        metadata = {"prompt": case.text}  # one key: the order of several is not fixed
     else:
         generator = torch.Generator().manual_seed(zlib.crc32((case.seed or case.name).encode()))
         ids = torch.randint(3, case.config["vocab_size"], (PROMPT_LENGTH,), generator=generator)
