@@ -1,0 +1,94 @@
+// Batch: one step's work as plain data without pointers, so that rank workers may be processes.
+// Changes to persistent slots come first, then the rows of the step: decodes, then context chunks.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "tenon/sampling.h"
+
+namespace tenon {
+
+/// Token id that stands for "the token this slot sampled last": the host need not know it yet.
+inline constexpr std::int32_t kLastSampledToken = -1;
+
+/// Blocks [begin, begin + blocks.size()) of one sequence's table in one cache group.
+struct BlockTableChange {
+  std::int32_t group = 0;
+  std::int32_t begin = 0;
+  std::vector<std::int32_t> blocks;
+};
+
+/// What changes in a slot before the step.
+struct SlotUpdate {
+  std::int32_t slot = 0;
+  bool reset = false;  ///< a new sequence: history and tables are cleared first
+  std::vector<BlockTableChange> tables;
+  std::optional<SamplingParams> sampling;  ///< with seed set
+  std::int32_t sample_index = 0;           ///< which of a request's n samples: part of the RNG key
+  std::vector<std::int32_t> end_ids;       ///< held back while fewer than min_tokens are out
+  std::vector<std::int32_t> history;       ///< tokens that penalties look at: the prompt
+};
+
+/// Work on the cache before the step.
+struct CacheCommand {
+  enum class Kind : std::uint8_t { kCopyBlock } kind = Kind::kCopyBlock;
+  std::int32_t group = 0;
+  std::int32_t source = 0;
+  std::int32_t destination = 0;
+};
+
+struct Batch {
+  std::vector<SlotUpdate> updates;
+  std::vector<CacheCommand> commands;
+
+  // One entry a sequence, S in all.
+  std::vector<std::int32_t> slots;
+  std::vector<std::int32_t> token_begin;      ///< [S + 1]: tokens of sequence s are
+                                              ///< [token_begin[s], token_begin[s + 1])
+  std::vector<std::int32_t> cached_tokens;    ///< in the cache before this step
+  std::vector<std::int32_t> sequence_length;  ///< what length-dependent rope looks at: prompt length,
+                                              ///< or length so far where that is more
+  std::vector<std::int32_t> sample_row;       ///< index into logit_rows to sample from; -1: none
+
+  // One entry a token, T in all.
+  std::vector<std::int32_t> token_ids;  ///< or kLastSampledToken
+  std::vector<std::int32_t> positions;
+
+  std::vector<std::int32_t> logit_rows;  ///< [L] tokens whose logits are wanted
+
+  // Cross-attention: packed encoder tokens of each sequence; empty where there are none.
+  std::vector<std::int32_t> encoder_begin;  ///< [S + 1]
+
+  std::int64_t tokens() const { return static_cast<std::int64_t>(token_ids.size()); }
+  std::int64_t sequences() const { return static_cast<std::int64_t>(slots.size()); }
+};
+
+/// Throws Error{kInternal} where sizes or indices contradict each other.
+void verify(const Batch& batch);
+
+/// What arrives after forward was issued, before sampling.
+struct LateInputs {
+  /// Per sequence of the batch, a bit per token id (allowed: 1); empty: everything is allowed.
+  std::vector<std::vector<std::uint32_t>> allowed_tokens;
+};
+
+struct TokenLogprob {
+  std::int32_t token = 0;
+  float logprob = 0.F;
+};
+
+/// What a sequence of the batch got.
+struct SequenceResult {
+  std::vector<std::int32_t> tokens;       ///< none where sample_row is -1
+  std::vector<float> logprobs;            ///< of each token, where asked for
+  std::vector<std::vector<TokenLogprob>> top_logprobs;
+};
+
+struct StepResult {
+  std::vector<SequenceResult> sequences;  ///< [S]
+};
+
+}  // namespace tenon
