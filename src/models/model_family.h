@@ -14,30 +14,10 @@
 #include "checkpoint/gguf.h"
 #include "checkpoint/weight_map.h"
 #include "core/json.h"
-#include "graph/graph.h"
+#include "graph/programs.h"
 #include "tenon/config.h"
 
 namespace tenon {
-
-/// All that the runtime knows of a model.
-struct EngineTraits {
-  struct CacheLayer {
-    std::int64_t kv_heads = 0;  ///< of the unsharded model
-    std::int64_t head_dim = 0;
-    std::int64_t window = 0;  ///< 0: whole context
-    std::int32_t layer = 0;   ///< decoder layer, for pipeline stages
-  };
-  std::vector<CacheLayer> cache_layers;  ///< index: cache_layer of the graph's ops
-  std::int64_t max_position = 0;         ///< longest sequence, 0: unlimited
-  std::int64_t vocab_size = 0;
-  bool chunkable = true;  ///< a context may be cut into steps
-};
-
-/// The programs of an engine, which share weights by name.
-struct ModelGraphs {
-  std::map<std::string, Graph> programs;  ///< "decoder", …
-  EngineTraits traits;
-};
 
 struct ModelFamily {
   std::string_view architecture;               ///< config.json's "architectures"
