@@ -3,14 +3,16 @@
 // readers knows a format's name.
 //
 // A quantized part [rows, columns] is a set of tensors in files and memory:
-//   codes   uint8 [rows, columns * bits / 8]: element c of a row lies at bits
-//           [c * bits, (c + 1) * bits) of the row, least significant first.
+//   codes   uint8 [rows, code_bytes]: element c of a row lies at bits [c * bits, (c + 1) * bits) of
+//           the row, least significant first. Unsigned, but where signed_codes(): two's complement.
 //   scale   one-level: [rows, groups] of scale_type.
 //           two-level: [rows, supers] of scale_type; the group's factor is sub_scale.
-//   sub_scale  two-level only: int8 (bits 8) or packed nibbles (bits 4), [rows, groups].
+//   sub_scale  two-level only, uint8 [rows, sub_bytes]: one byte a group (sub_bits 8) or one nibble
+//              (sub_bits 4, even groups in the low half); two's complement where sub_signed.
 //   minimum, sub_minimum  where has_minimum: laid out as scale and sub_scale, sub_minimum unsigned.
 //   codebook   int8 or float32 [2^bits], where kind is kCodebook.
-// with groups = columns / group_size and supers = ceil((super_phase + columns) / super_size).
+// with groups = columns / group_size (no remainder is allowed) and
+// supers = ceil((super_phase + columns) / super_size), 0 for no columns.
 // Value of element c, in fp32, each product rounded, never fused:
 //   s = scale            or  scale * sub_scale
 //   m = minimum          or  minimum * sub_minimum
@@ -37,9 +39,9 @@ struct QuantSpec {
   QuantKind kind = QuantKind::kFloat;
   DataType float_type = DataType::kFloat32;
 
-  int bits = 0;                  ///< 2, 3, 4, 5, 6 or 8
-  int code_offset = 0;           ///< subtracted from the unsigned code (8-bit codes with 0 are int8)
-  std::int64_t group_size = 0;   ///< columns that share a scale; 0: the whole row
+  int bits = 0;                 ///< 2, 3, 4, 5, 6 or 8
+  int code_offset = 0;          ///< subtracted from the unsigned code (8-bit codes with 0 are int8)
+  std::int64_t group_size = 0;  ///< columns that share a scale; 0: the whole row
   DataType scale_type = DataType::kFloat16;
   bool has_minimum = false;
 
@@ -52,12 +54,18 @@ struct QuantSpec {
 
   bool is_float() const { return kind == QuantKind::kFloat; }
   bool two_level() const { return super_size > 0; }
+  /// Codes are int8, -128 … 127, instead of unsigned.
+  bool signed_codes() const { return kind == QuantKind::kInteger && bits == 8 && code_offset == 0; }
   std::int64_t groups(std::int64_t columns) const;
-  std::int64_t supers(std::int64_t columns) const;
-  /// Bytes of a part [rows, columns] with all its tensors.
+  std::int64_t supers(std::int64_t columns) const;      ///< 0 where one-level
+  std::int64_t code_bytes(std::int64_t columns) const;  ///< bytes of one row of codes
+  std::int64_t sub_bytes(std::int64_t columns) const;   ///< bytes of one row of sub_scale
+  /// Bytes of a part [rows, columns] with all its tensors (a codebook counted as int8).
   std::int64_t bytes(std::int64_t rows, std::int64_t columns) const;
-  /// Columns at whose multiples a part may be cut.
-  std::int64_t column_unit() const { return is_float() ? 1 : group_size; }
+  /// Columns at whose multiples a part may be cut (its own end is always allowed).
+  std::int64_t column_unit() const;
+  /// Throws Error{kCorrupt} naming `where` and the field that cannot be.
+  void check(std::string_view where) const;
 
   bool operator==(const QuantSpec&) const = default;
 };

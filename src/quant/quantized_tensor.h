@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "core/mapping.h"
@@ -12,7 +13,7 @@ namespace tenon {
 
 struct QuantizedTensor {
   QuantSpec spec;
-  Shape shape;  ///< logical: [rows, columns], or any shape where spec is a float kind
+  Shape shape;  ///< logical, outermost first; the last extent is the columns, the others the rows
 
   Tensor codes;  ///< plain elements [shape] where spec is a float kind
   Tensor scale;
@@ -22,11 +23,19 @@ struct QuantizedTensor {
   Tensor codebook;
 
   static QuantizedTensor from(Tensor plain);
+  /// Owned zeroed tensors of the shapes that `spec` asks for (codebook: int8). Throws what
+  /// QuantSpec::check() throws, and Error{kCorrupt} where columns are no multiple of the group.
+  static QuantizedTensor empty(const QuantSpec& spec, Shape shape, std::string_view name);
 
   std::int64_t rows() const;     ///< product of all extents but the last
   std::int64_t columns() const;  ///< last extent
   std::size_t bytes() const;
 };
+
+/// Plain elements somebody else owns (a mapped file), as a view kept alive by `owner`; a copy where
+/// they do not lie at a multiple of their size. `bytes` must be the shape's.
+QuantizedTensor plain_tensor(DataType type, Shape shape, std::span<const std::byte> bytes,
+                             std::shared_ptr<const void> owner);
 
 /// Checks that every tensor has the type and shape that spec and shape ask for; throws
 /// Error{kCorrupt} naming `name`, expected and got.
@@ -40,12 +49,16 @@ void dequantize_row(const QuantizedTensor& tensor, std::int64_t row, std::int64_
 /// The whole part as float32 elements.
 Tensor dequantize(const QuantizedTensor& tensor);
 
-/// The rectangle rows x columns as a part of its own. A cut of rows alone views the same bytes; a
-/// cut of columns copies. Columns must start and end at a multiple of spec.column_unit(); inside a
-/// super-block the new part carries super_phase.
+/// The rectangle rows x columns as a part of its own, of shape [rows, columns] ([columns] where the
+/// source has one extent; the source's shape where no row is cut off). A cut of rows alone views
+/// the same bytes; a cut of columns copies. Columns must start and end at a multiple of
+/// spec.column_unit() or at the end of the row; inside a super-block the new part carries
+/// super_phase.
 QuantizedTensor slice(const QuantizedTensor& tensor, Range rows, Range columns);
 
-/// Joins parts of one spec along rows (axis 0) or columns (axis 1): the inverse of slice.
+/// Joins parts of one spec along rows (axis 0) or columns (axis 1): the inverse of slice. Along
+/// columns the parts' super_phase must be what a cut at that place gives; a super-block that two
+/// parts share must have the same scales in both. Throws Error{kCorrupt} naming `name`.
 QuantizedTensor concatenate(std::span<const QuantizedTensor> parts, int axis,
                             std::string_view name);
 
