@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/rank_worker.h"
+
+#include <vector>
+
+#include "tenon/error.h"
+
+namespace tenon {
+
+RankWorker::RankWorker(std::function<void()> on_failure)
+    : on_failure_(std::move(on_failure)), thread_([this] { loop(); }) {}
+
+RankWorker::~RankWorker() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+std::future<void> RankWorker::post(std::function<void()> work) {
+  std::packaged_task<void()> task([this, work = std::move(work)] {
+    if (failure_) std::rethrow_exception(failure_);
+    try {
+      work();
+    } catch (...) {
+      failure_ = std::current_exception();
+      on_failure_();
+      throw;
+    }
+  });
+  std::future<void> result = task.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+  return result;
+}
+
+void RankWorker::loop() {
+  while (true) {
+    std::packaged_task<void()> task;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      task = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    task();
+  }
+}
+
+void wait_all(std::vector<std::future<void>>& pending) {
+  std::exception_ptr cause;
+  std::exception_ptr cancellation;
+  for (std::future<void>& one : pending) {
+    try {
+      one.get();
+    } catch (const Error& error) {
+      (error.code() == ErrorCode::kCancelled ? cancellation : cause) = std::current_exception();
+    } catch (...) {
+      cause = std::current_exception();
+    }
+  }
+  if (cause) std::rethrow_exception(cause);
+  if (cancellation) std::rethrow_exception(cancellation);
+}
+
+}  // namespace tenon

@@ -1,0 +1,43 @@
+// RankWorker: the thread that serves one rank of a session. Work is done in the order it is posted;
+// the first failure is kept and every later piece of work is refused with it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace tenon {
+
+class RankWorker {
+ public:
+  /// `on_failure` runs on the worker's thread when a piece of work throws: it frees ranks that wait
+  /// for this one.
+  explicit RankWorker(std::function<void()> on_failure);
+  ~RankWorker();
+  RankWorker(const RankWorker&) = delete;
+  RankWorker& operator=(const RankWorker&) = delete;
+
+  std::future<void> post(std::function<void()> work);
+
+ private:
+  void loop();
+
+  std::function<void()> on_failure_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::packaged_task<void()>> queue_;
+  std::exception_ptr failure_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+/// Waits for all, then rethrows one failure: a cause rather than a cancellation that followed it.
+void wait_all(std::vector<std::future<void>>& pending);
+
+}  // namespace tenon

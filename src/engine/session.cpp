@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/session.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "backends/cpu/cpu_backend.h"
+#include "core/check.h"
+#include "core/log.h"
+#include "core/thread_pool.h"
+#include "distributed/in_process_communicator.h"
+#include "engine/rank_worker.h"
+
+namespace tenon {
+namespace {
+
+/// One rank: its device, its program, its way to the others. A session of one rank has no worker
+/// thread: the caller's thread does the work.
+struct Rank {
+  std::unique_ptr<Backend> backend;
+  LoweredProgram lowered;
+  std::unique_ptr<Communicator> communicator;
+  std::unique_ptr<Executable> executable;
+  std::unique_ptr<RankWorker> worker;
+  std::shared_ptr<StepHandle> step;
+};
+
+/// Cores of rank `index`: an even share, empty where there are fewer cores than ranks.
+std::vector<int> share_of_cores(int ranks, int index, int threads) {
+  const std::vector<int> cores = physical_cores();
+  if (ranks == 1 || static_cast<int>(cores.size()) < threads || threads < ranks) return {};
+  const Range mine = even_cut(threads, ranks, index);
+  return {cores.begin() + mine.begin, cores.begin() + mine.end};
+}
+
+/// The step of a session of several ranks: done when every rank is.
+class JoinedStep : public StepHandle {
+ public:
+  JoinedStep(std::vector<std::future<void>> pending, std::shared_ptr<StepHandle>* result)
+      : pending_(std::move(pending)), result_(result) {}
+
+  bool ready() const override {
+    return std::all_of(pending_.begin(), pending_.end(), [](const std::future<void>& one) {
+      return !one.valid() || one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    });
+  }
+  const StepResult& wait() override {
+    if (!pending_.empty()) {
+      std::vector<std::future<void>> pending = std::exchange(pending_, {});
+      wait_all(pending);
+    }
+    return (*result_)->wait();
+  }
+
+ private:
+  std::vector<std::future<void>> pending_;
+  std::shared_ptr<StepHandle>* result_;  // of the rank that samples
+};
+
+class LocalSession : public Session {
+ public:
+  LocalSession(const ModelGraphs& graphs, std::shared_ptr<const WeightSource> weights,
+               const SessionOptions& options)
+      : options_(options),
+        traits_(graphs.traits),
+        weights_(std::move(weights)),
+        ledger_("cpu", options.memory_limit) {
+    options_.mapping = checked_mapping(options_.mapping);
+    check_limits();
+    const auto program = graphs.programs.find(options_.program);
+    TENON_CHECK(program != graphs.programs.end(), ErrorCode::kNotFound,
+                "the engine has no program \"{}\"", options_.program);
+    make_ranks();
+    size_cache();
+    for (int r = 0; r < world(); ++r) lower_rank(program->second, r);
+    for (int r = 0; r < world(); ++r)
+      rank(r).backend->plan(rank(r).lowered.description, ledger_, owner(r));
+    log::note("load", "{}", ledger_.print());
+    load_ranks();
+  }
+
+  ~LocalSession() override {
+    for (Rank& rank : ranks_)
+      if (rank.communicator) rank.communicator->abort();
+    for (Rank& rank : ranks_) rank.worker.reset();
+  }
+
+  void prepare(const Batch& batch) override {
+    if (world() == 1) return rank(0).executable->prepare(batch);
+    auto shared = std::make_shared<Batch>(batch);
+    std::vector<std::future<void>> pending;
+    for (Rank& rank : ranks_)
+      pending.push_back(rank.worker->post([&rank, shared] { rank.executable->prepare(*shared); }));
+    wait_all(pending);
+  }
+
+  void forward() override {
+    if (world() == 1) return rank(0).executable->forward();
+    for (Rank& rank : ranks_)
+      forwards_.push_back(rank.worker->post([&rank] { rank.executable->forward(); }));
+  }
+
+  std::shared_ptr<StepHandle> sample(const LateInputs& late) override {
+    if (world() == 1) return rank(0).executable->sample(late);
+    auto shared = std::make_shared<LateInputs>(late);
+    std::vector<std::future<void>> pending = std::exchange(forwards_, {});
+    for (Rank& rank : ranks_)
+      pending.push_back(rank.worker->post([&rank, shared] {
+        rank.step = rank.executable->sample(*shared);
+        rank.step->wait();
+      }));
+    return std::make_shared<JoinedStep>(std::move(pending), &ranks_[sampling_rank()].step);
+  }
+
+  Tensor read(std::string_view output) override {
+    for (std::size_t r = ranks_.size(); r-- > 0;) {  // the last stage has the logits
+      const ProgramDescription& program = ranks_[r].lowered.description;
+      for (const int value : program.outputs)
+        if (program.values[static_cast<std::size_t>(value)].name == output)
+          return ranks_[r].executable->read(output);
+    }
+    fail(ErrorCode::kNotFound, "no output or tap \"{}\" in this session", output);
+  }
+
+  const SessionOptions& options() const override { return options_; }
+  const EngineTraits& traits() const override { return traits_; }
+  const std::vector<CacheGroup>& cache_groups() const override { return groups_; }
+  const Ledger& ledger() const override { return ledger_; }
+  bool keeps_last_tokens() const override { return options_.mapping.pp_size == 1; }
+
+  std::string describe() const override {
+    const DeviceProperties& device = ranks_[0].backend->properties();
+    return fmt::format("{} ({}), {} thread{}{}", device.name, device.features, threads_,
+                       threads_ == 1 ? "" : "s",
+                       world() == 1 ? "" : fmt::format(", {} ranks", world()));
+  }
+
+  std::vector<std::pair<std::string, int>> kernels() const override {
+    std::map<std::string, int> counts;
+    for (const KernelChoice& choice : ranks_[0].executable->choices()) ++counts[choice.kernel];
+    return {counts.begin(), counts.end()};
+  }
+
+ private:
+  int world() const { return options_.mapping.world_size; }
+  Rank& rank(int index) { return ranks_[static_cast<std::size_t>(index)]; }
+  std::string owner(int index) const {
+    return world() == 1 ? std::string() : fmt::format("rank {}: ", index);
+  }
+  std::size_t sampling_rank() const {
+    return ranks_.size() - static_cast<std::size_t>(options_.mapping.tp_size);
+  }
+
+  void check_limits() {
+    TENON_CHECK(options_.max_step_tokens >= 1 && options_.max_sequences >= 1 &&
+                    options_.max_sequence_length >= 1 && options_.tokens_per_block >= 1,
+                ErrorCode::kInvalidArgument,
+                "limits must be at least 1: max_num_tokens {}, max_batch_size {}, max_seq_len {}, "
+                "tokens_per_block {}",
+                options_.max_step_tokens, options_.max_sequences, options_.max_sequence_length,
+                options_.tokens_per_block);
+    TENON_CHECK(traits_.max_position == 0 || options_.max_sequence_length <= traits_.max_position,
+                ErrorCode::kInvalidArgument,
+                "max_seq_len {}: the model's positions end at {}; use at most that",
+                options_.max_sequence_length, traits_.max_position);
+    TENON_CHECK(options_.max_step_tokens >= options_.max_sequences, ErrorCode::kInvalidArgument,
+                "max_num_tokens {} must be at least max_batch_size {}: each running sequence takes "
+                "a token of the step",
+                options_.max_step_tokens, options_.max_sequences);
+  }
+
+  void make_ranks() {
+    threads_ = options_.threads > 0 ? options_.threads : available_cores();
+    ranks_ = std::vector<Rank>(static_cast<std::size_t>(world()));
+    auto communicators = world() == 1 ? std::vector<std::unique_ptr<Communicator>>(1)
+                                      : make_in_process_communicators(options_.mapping);
+    for (int r = 0; r < world(); ++r) {
+      cpu::CpuOptions cpu;
+      cpu.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
+      cpu.cores = share_of_cores(world(), r, threads_);
+      cpu.pin = options_.pin && (world() == 1 || !cpu.cores.empty());
+      rank(r).backend = cpu::make_backend(cpu);
+      rank(r).communicator = std::move(communicators[static_cast<std::size_t>(r)]);
+    }
+  }
+
+  /// Blocks of each cache group, from the options or from what memory allows.
+  void size_cache() {
+    std::int64_t token_bytes = 0;
+    for (const EngineTraits::CacheLayer& layer : traits_.cache_layers) {
+      token_bytes += 2 * layer.kv_heads *
+                     (layer.head_dim * static_cast<std::int64_t>(size_of(options_.cache_dtype)) +
+                      (options_.cache_dtype == DataType::kInt8 ? 4 : 0));
+    }
+    std::int64_t tokens = options_.cache_tokens.value_or(0);
+    if (!options_.cache_tokens) {
+      const std::int64_t wanted = options_.max_sequences * options_.max_sequence_length;
+      const std::int64_t half = ranks_[0].backend->properties().free_bytes / 2;
+      const std::int64_t affordable = token_bytes == 0 ? wanted : half / token_bytes;
+      tokens = std::min(wanted, std::max(affordable, options_.max_sequence_length));
+    }
+    TENON_CHECK(tokens >= 1, ErrorCode::kInvalidArgument,
+                "max_tokens_in_paged_kv_cache must be at least 1");
+    const std::int64_t per_block = options_.tokens_per_block;
+    for (const CacheGroupLayout& layout : tenon::cache_groups(traits_))
+      groups_.push_back({layout.window, (tokens + per_block - 1) / per_block});
+  }
+
+  void lower_rank(const Graph& graph, int index) {
+    LoweringOptions lowering;
+    lowering.mapping = options_.mapping;
+    lowering.rank = index;
+    lowering.fusions = rank(index).backend->fusions();
+    lowering.taps = options_.taps;
+    lowering.limits = {.tokens = options_.max_step_tokens,
+                       .sequences = options_.max_sequences,
+                       .logit_rows = options_.all_logits ? options_.max_step_tokens
+                                                         : options_.max_sequences,
+                       .encoder_tokens = 0};
+    lowering.slots = options_.max_sequences;
+    lowering.policy = options_.policy;
+    lowering.cache_dtype = options_.cache_dtype;
+    lowering.tokens_per_block = options_.tokens_per_block;
+    for (const CacheGroup& group : groups_) lowering.cache_blocks.push_back(group.blocks);
+    rank(index).lowered = lower(graph, traits_, *weights_, lowering);
+  }
+
+  void load_rank(int index) {
+    Rank& mine = rank(index);
+    std::map<std::string, std::size_t, std::less<>> index_of;
+    for (std::size_t w = 0; w < mine.lowered.description.weights.size(); ++w)
+      index_of.emplace(mine.lowered.description.weights[w].name, w);
+    const WeightLoader loader = [&](const WeightUse& use) {
+      return weights_->load(use.name, mine.lowered.cuts[index_of.at(use.name)]);
+    };
+    mine.executable = mine.backend->load(mine.lowered.description, loader,
+                                         mine.communicator.get(), ledger_, owner(index));
+  }
+
+  void load_ranks() {
+    if (world() == 1) return load_rank(0);
+    std::vector<std::future<void>> pending;
+    for (int r = 0; r < world(); ++r) {
+      rank(r).worker = std::make_unique<RankWorker>(
+          [communicator = rank(r).communicator.get()] { communicator->abort(); });
+      pending.push_back(rank(r).worker->post([this, r] { load_rank(r); }));
+    }
+    wait_all(pending);
+  }
+
+  SessionOptions options_;
+  EngineTraits traits_;
+  std::shared_ptr<const WeightSource> weights_;
+  Ledger ledger_;
+  std::vector<CacheGroup> groups_;
+  int threads_ = 1;
+  std::vector<Rank> ranks_;
+  std::vector<std::future<void>> forwards_;
+};
+
+}  // namespace
+
+std::unique_ptr<Session> Session::load(const ModelGraphs& graphs,
+                                       std::shared_ptr<const WeightSource> weights,
+                                       const SessionOptions& options) {
+  return std::make_unique<LocalSession>(graphs, std::move(weights), options);
+}
+
+}  // namespace tenon

@@ -1,0 +1,70 @@
+// Session: an engine lowered, packed and loaded for given devices. One step at a time is prepared,
+// run and sampled; the runtime above decides what is in it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+#include "checkpoint/weight_source.h"
+#include "core/ledger.h"
+#include "engine/lowering.h"
+#include "graph/programs.h"
+
+namespace tenon {
+
+struct SessionOptions {
+  Mapping mapping;
+  int threads = 0;   ///< of all ranks together; 0: what the machine grants
+  bool pin = true;
+  KernelPolicy policy;
+  DataType cache_dtype = DataType::kFloat32;
+  std::int64_t tokens_per_block = 32;
+  std::int64_t max_step_tokens = 512;  ///< tokens of one step (max_num_tokens)
+  std::int64_t max_sequences = 8;      ///< sequences of one step, and slots (max_batch_size)
+  std::int64_t max_sequence_length = 2048;
+  bool all_logits = false;             ///< logits of every token of a step, not of its last ones
+  /// Cache size in tokens; unset: max_sequences of max_sequence_length, at most half of the free
+  /// memory.
+  std::optional<std::int64_t> cache_tokens;
+  std::int64_t memory_limit = 0;       ///< bytes for everything; 0: what the device has
+  Taps taps;
+  std::string program = "decoder";
+};
+
+class Session {
+ public:
+  struct CacheGroup {
+    std::int64_t window = 0;
+    std::int64_t blocks = 0;
+  };
+
+  /// Plans first (Error{kResourceExhausted} with the ledger where it does not fit), then packs.
+  static std::unique_ptr<Session> load(const ModelGraphs& graphs,
+                                       std::shared_ptr<const WeightSource> weights,
+                                       const SessionOptions& options);
+  virtual ~Session() = default;
+
+  virtual void prepare(const Batch& batch) = 0;
+  virtual void forward() = 0;
+  virtual std::shared_ptr<StepHandle> sample(const LateInputs& late) = 0;
+  /// "logits" or a tap, of the step last waited for.
+  virtual Tensor read(std::string_view output) = 0;
+
+  virtual const SessionOptions& options() const = 0;
+  virtual const EngineTraits& traits() const = 0;
+  virtual const std::vector<CacheGroup>& cache_groups() const = 0;
+  virtual const Ledger& ledger() const = 0;
+  /// "Intel Xeon …, 2 threads, avx512 amx": what it runs on.
+  virtual std::string describe() const = 0;
+  /// Kernel choices of one rank's nodes, folded: kernel → number of nodes.
+  virtual std::vector<std::pair<std::string, int>> kernels() const = 0;
+  /// False where stages lie on several ranks: the host must pass every token on itself.
+  virtual bool keeps_last_tokens() const = 0;
+};
+
+}  // namespace tenon
