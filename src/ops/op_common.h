@@ -93,4 +93,9 @@ inline constexpr const char* kAttentionSourceNames[] = {"paged_cache", "direct",
 template <>
 inline constexpr std::span<const char* const> kEnumNames<AttentionSource> = kAttentionSourceNames;
 
+inline constexpr const char* kSymbolNames[] = {"none", "tokens", "sequences", "logit_rows",
+                                               "encoder_tokens"};
+template <>
+inline constexpr std::span<const char* const> kEnumNames<Symbol> = kSymbolNames;
+
 }  // namespace tenon

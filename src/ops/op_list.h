@@ -43,7 +43,7 @@ using Op = std::variant<
 /// kName of the held op.
 const char* name_of(const Op& op);
 
-/// True for the ops a stored graph may hold.
+/// True for the ops a stored graph may hold (of Linear: those of one segment).
 bool is_plain(const Op& op);
 
 /// Types of the outputs; throws Error{kCorrupt} "[linear] …" where inputs or weights do not fit.
@@ -54,6 +54,9 @@ std::vector<ValueType> infer_output_types(const Op& op, std::span<const ValueTyp
 Json to_json(const Op& op);
 /// Inverse; throws Error{kCorrupt} naming `where` for an unknown op, a missing or unknown field.
 Op op_from_json(const Json& json, std::string_view where);
+
+/// Same op, every field equal.
+bool same_op(const Op& a, const Op& b);
 
 /// "kind=rms eps=1e-05"
 std::string describe(const Op& op);

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/activation.h"
+
+#include "ops/shape_rule.h"
+
+namespace tenon {
+
+std::vector<ValueType> infer_types(const Activation& op, std::span<const ValueType> inputs,
+                                   std::span<const Shape> weights) {
+  shape_rule::counts(op.kName, inputs, 1, weights, 0);
+  shape_rule::float_tensor(op.kName, "x", inputs[0]);
+  return {inputs[0]};
+}
+
+}  // namespace tenon
