@@ -21,6 +21,7 @@ from gguf import (GGML_QUANT_SIZES, MODEL_ARCH, GGMLQuantizationType, GGUFValueT
 from make_model_fixtures import LLAMA, Case, expect, new_form
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 T = GGMLQuantizationType
 RANDOM = np.random.default_rng(20260101)
@@ -151,7 +152,6 @@ def add_config(writer: GGUFWriter, config: dict) -> None:
 
 
 def inv_freq(config: dict, rope: dict) -> np.ndarray:
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
     without_old = {k: v for k, v in config.items() if not k.startswith("rope_")}
     full = transformers.LlamaConfig(**without_old, rope_parameters=dict(rope))
     return LlamaRotaryEmbedding(full).inv_freq.numpy().astype(np.float32)
@@ -182,6 +182,8 @@ def write_model(path: Path, config: dict, tensors: dict, tokenizer: Path | None,
     add_config(writer, config)
     if tokenizer:
         add_tokenizer(writer, tokenizer)
+    else:
+        writer.add_tokenizer_model("none")  # llama.cpp refuses a file without the key
     for name, (data, qtype) in tensors.items():
         writer.add_tensor(name, data, raw_dtype=qtype)
     writer.write_header_to_file()
