@@ -25,7 +25,8 @@ struct Value {
 struct ShardAxis {
   std::int64_t units = 0;   ///< heads, features of the feed-forward, rows of the vocabulary
   std::int64_t groups = 0;  ///< units share groups (query heads share KV heads); 0: no groups
-  std::int64_t granule = 1; ///< units that cannot be parted (quantization groups)
+  std::int64_t granule = 1;  ///< units that cannot be parted (quantization groups)
+  bool operator==(const ShardAxis&) const = default;
 };
 
 /// One dimension of a weight lies on a shard axis.
@@ -68,8 +69,9 @@ struct Graph {
   WeightId find_weight(std::string_view name) const;  ///< kNoId where there is none
   const Value& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
   const Weight& weight(WeightId id) const { return weights[static_cast<std::size_t>(id)]; }
-  /// The nodes of one layer as a graph whose inputs are what they read from outside, for running
-  /// alone (calibration, comparison).
+  /// The nodes of one layer as a graph whose inputs are what they read from outside and whose
+  /// outputs are what is read outside, for running alone (calibration, comparison). Cached layers
+  /// are numbered from 0.
   Graph slice(std::int32_t layer) const;
 };
 
@@ -82,7 +84,8 @@ Uses uses_of(const Graph& graph);
 
 /// Throws Error{kCorrupt} naming graph, node and value: ids in range, unique names, each value
 /// produced once and before it is read, types as infer_output_types says, outputs produced, marks
-/// naming known axes. With `stored`, fused ops and collectives are refused too.
+/// on known axes that fit the shape, caches read as they were written. With `stored`, fused ops,
+/// collectives and cut weights are refused too.
 void verify(const Graph& graph, bool stored = false);
 
 /// One line a node: outputs = op(inputs; weights) attributes : types.
@@ -91,7 +94,7 @@ std::string print(const Graph& graph);
 std::string print_html(const Graph& graph);
 
 Json to_json(const Graph& graph);
-/// Checks everything (hostile input) and verifies.
-Graph graph_from_json(const Json& json, std::string_view where);
+/// Checks everything (hostile input) and verifies. `stored`: as verify().
+Graph graph_from_json(const Json& json, std::string_view where, bool stored = true);
 
 }  // namespace tenon

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/graph.h"
@@ -21,16 +21,17 @@ class GraphBuilder {
   /// Declares an axis, or checks that the one of that name is the same.
   void axis(std::string name, ShardAxis axis);
 
-  /// Adds a node; returns its outputs, named scope + name (several: name.0, name.1, … unless
-  /// `names` gives them).
+  /// Adds a node of the layer that set_layer() gave; returns its outputs. `names` gives one name
+  /// each, or one for several: name.0, name.1, …
   std::vector<ValueId> add(Op op, std::vector<ValueId> inputs, std::vector<WeightId> weights,
                            std::vector<std::string> names);
   /// The same for an op with one output.
   ValueId add1(Op op, std::vector<ValueId> inputs, std::vector<WeightId> weights, std::string name);
 
-  void output(ValueId value, std::string name);  ///< renames the value
+  /// Makes `value` an output; it takes this name, by which the runtime finds it.
+  void output(ValueId value, std::string name);
 
-  /// Layer that nodes added from now on belong to; -1: none.
+  /// Layer that nodes added from now on belong to; -1: none. Graph::layers follows the highest.
   void set_layer(std::int32_t layer);
 
   const ValueType& type(ValueId value) const;
@@ -38,7 +39,12 @@ class GraphBuilder {
   Graph finish();
 
  private:
+  ValueId new_value(std::string name, ValueType type);
+  void check_value(ValueId id) const;
+
   Graph graph_;
+  std::unordered_map<std::string, ValueId> value_ids_;
+  std::unordered_map<std::string, WeightId> weight_ids_;
   std::int32_t layer_ = -1;
 };
 

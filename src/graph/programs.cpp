@@ -49,10 +49,9 @@ ModelGraphs model_graphs_from_json(const Json& json, std::string_view where) {
   TENON_CHECK(layers.size() <= kMaxCacheLayers, ErrorCode::kCorrupt,
               "{}: {} cache layers, more than {}", where, layers.size(), kMaxCacheLayers);
   for (const Json& row : layers)
-    graphs.traits.cache_layers.push_back({bounded(row, "kv_heads", where),
-                                          bounded(row, "head_dim", where),
-                                          bounded(row, "window", where),
-                                          static_cast<std::int32_t>(bounded(row, "layer", where))});
+    graphs.traits.cache_layers.push_back(
+        {bounded(row, "kv_heads", where), bounded(row, "head_dim", where),
+         bounded(row, "window", where), static_cast<std::int32_t>(bounded(row, "layer", where))});
   graphs.traits.max_position = bounded(traits, "max_position", where);
   graphs.traits.vocab_size = bounded(traits, "vocab_size", where);
   graphs.traits.chunkable = traits.at("chunkable", where).as_bool("chunkable");
@@ -60,11 +59,11 @@ ModelGraphs model_graphs_from_json(const Json& json, std::string_view where) {
     verify(graph, /*stored=*/true);
     for (const Node& node : graph.nodes)
       if (const auto* write = std::get_if<CacheWrite>(&node.op))
-        TENON_CHECK(write->cache_layer >= 0 &&
-                        write->cache_layer <
-                            static_cast<std::int64_t>(graphs.traits.cache_layers.size()),
-                    ErrorCode::kCorrupt, "{}: {} writes cache layer {}, there are {}", where, name,
-                    write->cache_layer, graphs.traits.cache_layers.size());
+        TENON_CHECK(
+            write->cache_layer >= 0 &&
+                write->cache_layer < static_cast<std::int64_t>(graphs.traits.cache_layers.size()),
+            ErrorCode::kCorrupt, "{}: {} writes cache layer {}, there are {}", where, name,
+            write->cache_layer, graphs.traits.cache_layers.size());
   }
   return graphs;
 }
