@@ -25,6 +25,7 @@ struct TensorRef {
 };
 
 class PagedCache;  // paged_cache.h: block tables of the step's sequences, pools per layer
+class RopeTables;  // rope_tables.h: sines and cosines of the step's positions, made once for all layers
 
 /// What kernels see of the step.
 struct StepContext {
@@ -33,6 +34,7 @@ struct StepContext {
   PagedCache* cache = nullptr;
   Communicator* communicator = nullptr;
   std::span<std::byte> workspace;  ///< shared by all nodes, 64-byte aligned
+  RopeTables* rope = nullptr;
 };
 
 class CpuKernel {
@@ -69,6 +71,9 @@ struct KernelEntry {
                                      std::vector<QuantizedTensor> weights, ThreadPool& pool);
   /// Bytes packed_bytes() will say, for the plan.
   std::int64_t (*planned_bytes)(const OpT& op, const NodeView& node) = nullptr;
+  /// Bytes workspace_bytes() will say, for the plan.
+  std::int64_t (*planned_workspace)(const OpT& op, const NodeView& node, const StepSizes& limits,
+                                    int threads) = nullptr;
 };
 
 // One overload per op of the closed list, in kernel_list_*.cpp.
