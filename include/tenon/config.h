@@ -31,11 +31,11 @@ enum class PositionEmbeddingType : std::uint8_t {
 /// "long_rope", "none".
 TENON_API const char* to_string(PositionEmbeddingType type) noexcept;
 
-/// Rotary scaling, under the names of Hugging Face's rope_parameters. Fields that a kind does not use
-/// stay at their defaults.
+/// Rotary scaling, under the names of Hugging Face's rope_parameters. Fields that a kind does not
+/// use stay at their defaults.
 struct TENON_API RopeScaling {
   std::string type = "default";  ///< default, linear, dynamic, llama3, yarn, longrope
-  double factor = 1.0;
+  double factor = 1.0;  ///< of longrope: length now over original length, for the amplitude
   double low_freq_factor = 1.0;   ///< llama3
   double high_freq_factor = 4.0;  ///< llama3
   double beta_fast = 32.0;        ///< yarn
@@ -44,9 +44,11 @@ struct TENON_API RopeScaling {
   double mscale = 0.0;                     ///< yarn
   double mscale_all_dim = 0.0;             ///< yarn
   bool truncate = true;                    ///< yarn: correction range rounded to integers
-  std::int64_t original_max_position_embeddings = 0;
+  std::int64_t original_max_position_embeddings = 0;  ///< 0: max_position_embeddings
   std::vector<double> short_factor;  ///< longrope
   std::vector<double> long_factor;   ///< longrope
+  /// Divisors of each inverse frequency, beside any type (GGUF's rope_freqs.weight); empty: none.
+  std::vector<double> frequency_factors;
 
   bool operator==(const RopeScaling&) const = default;
 };

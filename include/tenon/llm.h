@@ -1,0 +1,159 @@
+// LLM: text in, text out. One object serves any number of threads; requests of all of them run
+// together in one packed batch.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tenon/engine.h"
+#include "tenon/export.h"
+#include "tenon/sampling.h"
+#include "tenon/types.h"
+
+namespace tenon {
+
+/// What a run may choose; unset fields follow the engine's build config and the machine.
+struct TENON_API LlmOptions {
+  Mapping mapping;          ///< ranks are threads of this process
+  int threads = 0;          ///< 0: the physical cores that this process may use
+  bool pin_threads = true;
+  std::optional<std::int64_t> max_batch_size;  ///< sequences in flight; default at most 16
+  std::optional<std::int64_t> max_num_tokens;  ///< tokens of one step; default at most 512
+  std::optional<std::int64_t> max_seq_len;     ///< default: the engine's, at most 4096
+  std::optional<std::int64_t> kv_cache_tokens;
+  /// float32, float16, bfloat16 or int8 ("auto": float32).
+  std::string kv_cache_dtype = "auto";
+  /// Precision to which inputs of linear layers may be rounded: float32 (not at all), bfloat16, or
+  /// int8 (groups of 32). Never chosen in silence: "auto" is float32.
+  std::string activation_dtype = "auto";
+  bool deterministic = false;
+  bool gather_context_logits = false;
+  std::string max_isa;  ///< CPU: "", "baseline", "avx2", "avx512", "amx"
+  /// Values to keep for tap(): names as the graph prints them.
+  std::vector<std::string> taps;
+  /// Chat template instead of the model's own.
+  std::string chat_template;
+  bool use_cache_folder = true;  ///< a model that is no engine is built into the cache folder
+};
+
+struct TENON_API ChatMessage {
+  std::string role;  ///< "system", "user", "assistant"
+  std::string content;
+};
+
+struct TENON_API TokenLogprobs {
+  std::int32_t token_id = 0;
+  float logprob = 0.0F;
+  std::vector<std::pair<std::int32_t, float>> top;  ///< likeliest tokens, best first
+};
+
+struct TENON_API CompletionOutput {
+  int index = 0;  ///< which of the request's n samples
+  std::string text;
+  std::vector<std::int32_t> token_ids;
+  FinishReason finish_reason = FinishReason::kNotFinished;
+  float cumulative_logprob = 0.0F;      ///< where log-probabilities were asked for
+  std::vector<TokenLogprobs> logprobs;  ///< one a token, where asked for
+};
+
+struct TENON_API RequestTimes {
+  double time_to_first_token = 0;  ///< seconds from enqueue
+  double total = 0;                ///< seconds from enqueue to the end
+};
+
+struct TENON_API RequestOutput {
+  std::string prompt;
+  std::vector<std::int32_t> prompt_token_ids;
+  std::vector<CompletionOutput> outputs;
+  RequestTimes times;
+};
+
+/// A piece of text of one sample as it appears. Never ends inside a character.
+struct TENON_API TextDelta {
+  std::size_t request = 0;  ///< index in the call's prompts
+  int sample = 0;
+  std::string text;
+  bool finished = false;
+};
+
+/// Called from the executor's thread; must not block. false ends that sample.
+using OnText = std::function<bool(const TextDelta&)>;
+
+/// Logits of consecutive tokens of one request, from its own positions.
+struct TENON_API TokenLogits {
+  std::int64_t first_position = 0;
+  std::int64_t vocab_size = 0;
+  std::vector<float> values;  ///< [positions, vocab_size]
+};
+
+struct TENON_API LlmStatistics {
+  std::uint64_t context_tokens = 0;
+  std::uint64_t generated_tokens = 0;
+  std::uint64_t steps = 0;
+  double step_seconds = 0;
+  double load_seconds = 0;
+};
+
+class TENON_API LLM {
+ public:
+  /// `path_or_id`: an engine directory, or anything PretrainedModel::from_pretrained takes; what is
+  /// missing is built into the cache folder.
+  explicit LLM(const std::string& path_or_id, const LlmOptions& options = {});
+  explicit LLM(const Engine& engine, const LlmOptions& options = {});
+  ~LLM();
+  LLM(LLM&&) noexcept;
+  LLM& operator=(LLM&&) noexcept;
+
+  /// Completes each text as it is. Throws Error{kInvalidArgument} naming the field of a wrong
+  /// request; a request that fails later makes the call throw after the others have ended.
+  std::vector<RequestOutput> generate(const std::vector<std::string>& prompts,
+                                      const SamplingParams& sampling, const OnText& on_text = {});
+  /// With the model's own sampling defaults (generation_config.json).
+  std::vector<RequestOutput> generate(const std::vector<std::string>& prompts,
+                                      const OnText& on_text = {});
+  /// The same from token ids.
+  std::vector<RequestOutput> generate_ids(const std::vector<std::vector<std::int32_t>>& prompts,
+                                          const SamplingParams& sampling,
+                                          const OnText& on_text = {});
+  /// Applies the chat template, then generates.
+  RequestOutput chat(const std::vector<ChatMessage>& messages, const SamplingParams& sampling,
+                     const OnText& on_text = {});
+
+  /// Ends everything that runs now with FinishReason::kCancelled.
+  void cancel_all();
+
+  /// Logits of every token of `ids` in one pass; needs LlmOptions::gather_context_logits.
+  TokenLogits logits(const std::vector<std::int32_t>& ids);
+  /// A tapped value after a pass over `ids`: [tokens, width] as float.
+  std::vector<float> tap(const std::vector<std::int32_t>& ids, const std::string& name,
+                         std::vector<std::int64_t>& shape);
+
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = true) const;
+  std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = true) const;
+  /// Throws Error{kNotFound} where the model has no template.
+  std::string apply_chat_template(const std::vector<ChatMessage>& messages,
+                                  bool add_generation_prompt = true) const;
+  bool has_chat_template() const;
+
+  /// From generation_config.json; greedy where there is none.
+  const SamplingParams& default_sampling() const;
+  const PretrainedConfig& config() const;
+  const BuildConfig& build_config() const;
+  /// What it runs on, which kernels serve, the memory plan: lines of text.
+  std::string describe() const;
+  std::string memory_plan() const;
+  LlmStatistics statistics() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tenon

@@ -1,0 +1,13 @@
+// Everything of Tenon's public interface.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "tenon/config.h"
+#include "tenon/engine.h"
+#include "tenon/error.h"
+#include "tenon/layers.h"
+#include "tenon/llm.h"
+#include "tenon/model.h"
+#include "tenon/sampling.h"
+#include "tenon/types.h"
+#include "tenon/version.h"
