@@ -36,25 +36,25 @@ TENON_API const char* to_string(PositionEmbeddingType type) noexcept;
 struct TENON_API RopeScaling {
   std::string type = "default";  ///< default, linear, dynamic, llama3, yarn, longrope
   double factor = 1.0;  ///< of longrope: length now over original length, for the amplitude
-  double low_freq_factor = 1.0;   ///< llama3
-  double high_freq_factor = 4.0;  ///< llama3
-  double beta_fast = 32.0;        ///< yarn
-  double beta_slow = 1.0;         ///< yarn
+  double low_freq_factor = 1.0;            ///< llama3
+  double high_freq_factor = 4.0;           ///< llama3
+  double beta_fast = 32.0;                 ///< yarn
+  double beta_slow = 1.0;                  ///< yarn
   std::optional<double> attention_factor;  ///< yarn, longrope: amplitude; unset: by formula
   double mscale = 0.0;                     ///< yarn
   double mscale_all_dim = 0.0;             ///< yarn
   bool truncate = true;                    ///< yarn: correction range rounded to integers
   std::int64_t original_max_position_embeddings = 0;  ///< 0: max_position_embeddings
-  std::vector<double> short_factor;  ///< longrope
-  std::vector<double> long_factor;   ///< longrope
+  std::vector<double> short_factor;                   ///< longrope
+  std::vector<double> long_factor;                    ///< longrope
   /// Divisors of each inverse frequency, beside any type (GGUF's rope_freqs.weight); empty: none.
   std::vector<double> frequency_factors;
 
   bool operator==(const RopeScaling&) const = default;
 };
 
-/// How a checkpoint's weights are quantized (TensorRT-LLM's "quantization" object). GGUF blocks need
-/// no entry here: each part carries its own spec.
+/// How a checkpoint's weights are quantized (TensorRT-LLM's "quantization" object). GGUF blocks
+/// need no entry here: each part carries its own spec.
 struct TENON_API QuantConfig {
   std::string quant_algo;           ///< "", "W8A16", "W4A16", …
   std::string kv_cache_quant_algo;  ///< "", "INT8", "FP8"
@@ -65,14 +65,14 @@ struct TENON_API QuantConfig {
 };
 
 struct TENON_API PretrainedConfig {
-  std::string architecture;               ///< "LlamaForCausalLM"
-  DataType dtype = DataType::kFloat32;    ///< of the weights that are not quantized
+  std::string architecture;             ///< "LlamaForCausalLM"
+  DataType dtype = DataType::kFloat32;  ///< of the weights that are not quantized
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t num_hidden_layers = 0;
   std::int64_t num_attention_heads = 0;
-  std::int64_t num_key_value_heads = 0;   ///< equals num_attention_heads for MHA
-  std::int64_t head_size = 0;             ///< features of one head
+  std::int64_t num_key_value_heads = 0;  ///< equals num_attention_heads for MHA
+  std::int64_t head_size = 0;            ///< features of one head
   std::int64_t intermediate_size = 0;
   std::string hidden_act = "silu";
   double norm_epsilon = 1e-5;
@@ -82,16 +82,16 @@ struct TENON_API PretrainedConfig {
   std::int64_t rotary_embedding_dim = 0;  ///< rotated features of a head; 0: all of them
   RopeScaling rotary_scaling;
   bool qkv_bias = false;
-  bool attn_dense_bias = false;           ///< of the attention's output projection
+  bool attn_dense_bias = false;  ///< of the attention's output projection
   bool mlp_bias = false;
-  bool share_embedding_table = false;     ///< tie_word_embeddings
+  bool share_embedding_table = false;  ///< tie_word_embeddings
   /// Attention window of each layer, 0: whole context; empty: 0 for all.
   std::vector<std::int64_t> layer_windows;
-  std::int64_t bos_token_id = -1;         ///< -1: none
+  std::int64_t bos_token_id = -1;  ///< -1: none
   std::vector<std::int64_t> eos_token_ids;
   std::int64_t pad_token_id = -1;
   QuantConfig quantization;
-  Mapping mapping;                        ///< how the files are cut; a run may choose another
+  Mapping mapping;  ///< how the files are cut; a run may choose another
   /// What only one family needs, by name.
   std::map<std::string, double> extra;
 
@@ -106,7 +106,7 @@ struct TENON_API BuildConfig {
   std::int64_t max_beam_width = 1;
   std::int64_t max_num_tokens = 8192;
   std::optional<std::int64_t> opt_num_tokens;
-  std::string kv_cache_type = "paged";      ///< continuous, paged, disabled
+  std::string kv_cache_type = "paged";  ///< continuous, paged, disabled
   std::int64_t tokens_per_block = 32;
   bool gather_context_logits = false;
   bool gather_generation_logits = false;

@@ -1,0 +1,125 @@
+// The checks that stand between a config from anywhere and the code that builds graphs from it.
+// Bounds are far above any model and keep products of two sizes within 64 bits.
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "checkpoint/config_json.h"
+#include "core/check.h"
+#include "core/mapping.h"
+
+namespace tenon {
+namespace {
+
+constexpr std::int64_t kMaxWidth = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxLayers = 4096;
+constexpr std::int64_t kMaxLength = std::int64_t{1} << 40;
+
+class ConfigCheck {
+ public:
+  explicit ConfigCheck(std::string_view where) : where_(where) {}
+
+  void range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) const {
+    TENON_CHECK(value >= low && value <= high, ErrorCode::kCorrupt,
+                "{}: {} is {}, expected {} to {}", where_, field, value, low, high);
+  }
+  void positive(const char* field, double value) const {
+    TENON_CHECK(std::isfinite(value) && value > 0, ErrorCode::kCorrupt,
+                "{}: {} is {}, expected a positive number", where_, field, value);
+  }
+  void positives(const char* field, const std::vector<double>& values, std::int64_t count) const {
+    TENON_CHECK(values.empty() || static_cast<std::int64_t>(values.size()) == count,
+                ErrorCode::kCorrupt,
+                "{}: {} has {} values, expected {} (half the rotated features)", where_, field,
+                values.size(), count);
+    for (const double value : values) positive(field, value);
+  }
+
+ private:
+  std::string_view where_;
+};
+
+void check_sizes(const PretrainedConfig& c, const ConfigCheck& check, std::string_view where) {
+  TENON_CHECK(!c.architecture.empty(), ErrorCode::kCorrupt, "{}: architecture is missing", where);
+  check.range("vocab_size", c.vocab_size, 1, kMaxWidth);
+  check.range("hidden_size", c.hidden_size, 1, kMaxWidth);
+  check.range("num_hidden_layers", c.num_hidden_layers, 1, kMaxLayers);
+  check.range("num_attention_heads", c.num_attention_heads, 1, kMaxWidth);
+  check.range("num_key_value_heads", c.num_key_value_heads, 1, c.num_attention_heads);
+  TENON_CHECK(c.num_attention_heads % c.num_key_value_heads == 0, ErrorCode::kCorrupt,
+              "{}: num_key_value_heads is {}, expected a divisor of num_attention_heads, {}", where,
+              c.num_key_value_heads, c.num_attention_heads);
+  check.range("head_size", c.head_size, 1, 8192);
+  check.range("num_attention_heads * head_size", c.num_attention_heads * c.head_size, 1, kMaxWidth);
+  check.range("intermediate_size", c.intermediate_size, 1, kMaxWidth);
+  check.range("max_position_embeddings", c.max_position_embeddings, 1, kMaxLength);
+  check.positive("norm_epsilon", c.norm_epsilon);
+  check.range("bos_token_id", c.bos_token_id, -1, kMaxWidth);
+  check.range("pad_token_id", c.pad_token_id, -1, kMaxWidth);
+  for (const std::int64_t id : c.eos_token_ids) check.range("eos_token_ids", id, 0, kMaxWidth);
+}
+
+void check_rope(const PretrainedConfig& c, const ConfigCheck& check) {
+  const std::int64_t rotated = c.rotary_embedding_dim ? c.rotary_embedding_dim : c.head_size;
+  const RopeScaling& s = c.rotary_scaling;
+  check.range("rotary_embedding_dim", c.rotary_embedding_dim, 0, c.head_size);
+  check.range("rotated features of a head, modulo 2", rotated % 2, 0, 0);
+  check.positive("rotary_base", c.rotary_base);
+  check.positive("rotary_scaling.factor", s.factor);
+  check.positive("rotary_scaling.low_freq_factor", s.low_freq_factor);
+  check.positive("rotary_scaling.high_freq_factor", s.high_freq_factor);
+  check.positive("rotary_scaling.beta_fast", s.beta_fast);
+  check.positive("rotary_scaling.beta_slow", s.beta_slow);
+  if (s.attention_factor) check.positive("rotary_scaling.attention_factor", *s.attention_factor);
+  check.range("rotary_scaling.original_max_position_embeddings", s.original_max_position_embeddings,
+              0, kMaxLength);
+  check.positives("rotary_scaling.short_factor", s.short_factor, rotated / 2);
+  check.positives("rotary_scaling.long_factor", s.long_factor, rotated / 2);
+  check.positives("rotary_scaling.frequency_factors", s.frequency_factors, rotated / 2);
+}
+
+bool uses_rope(PositionEmbeddingType type) {
+  using P = PositionEmbeddingType;
+  return type == P::kRopeGptNeox || type == P::kRopeGptj || type == P::kChatglm ||
+         type == P::kYarn || type == P::kLongRope;
+}
+
+}  // namespace
+
+void check_config(const PretrainedConfig& config, std::string_view where) {
+  const ConfigCheck check(where);
+  check_sizes(config, check, where);
+  if (uses_rope(config.position_embedding_type)) check_rope(config, check);
+  TENON_CHECK(
+      config.layer_windows.empty() ||
+          static_cast<std::int64_t>(config.layer_windows.size()) == config.num_hidden_layers,
+      ErrorCode::kCorrupt, "{}: layer_windows has {} entries, expected {} (one per layer)", where,
+      config.layer_windows.size(), config.num_hidden_layers);
+  for (const std::int64_t window : config.layer_windows)
+    check.range("layer_windows", window, 0, kMaxLength);
+  check.range("quantization.group_size", config.quantization.group_size, 0, kMaxWidth);
+  checked_mapping(config.mapping);
+}
+
+void check_config(const BuildConfig& config) {
+  const auto range = [](const char* field, std::int64_t value) {
+    TENON_CHECK(value >= 1 && value <= kMaxLength, ErrorCode::kInvalidArgument,
+                "{} is {}, expected 1 or more", field, value);
+  };
+  range("max_batch_size", config.max_batch_size);
+  range("max_input_len", config.max_input_len);
+  range("max_seq_len", config.max_seq_len.value_or(1));
+  range("max_beam_width", config.max_beam_width);
+  range("max_num_tokens", config.max_num_tokens);
+  range("opt_num_tokens", config.opt_num_tokens.value_or(1));
+  range("tokens_per_block", config.tokens_per_block);
+  TENON_CHECK(config.kv_cache_type == "continuous" || config.kv_cache_type == "paged" ||
+                  config.kv_cache_type == "disabled",
+              ErrorCode::kInvalidArgument,
+              "kv_cache_type is \"{}\", expected continuous, paged or disabled",
+              config.kv_cache_type);
+  TENON_CHECK(config.logits_dtype == "float32" || config.logits_dtype == "float16",
+              ErrorCode::kInvalidArgument, "logits_dtype is \"{}\", expected float32 or float16",
+              config.logits_dtype);
+}
+
+}  // namespace tenon
