@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tenon/chat.h"
 #include "tenon/engine.h"
 #include "tenon/export.h"
 #include "tenon/sampling.h"
@@ -41,11 +42,6 @@ struct TENON_API LlmOptions {
   /// Chat template instead of the model's own.
   std::string chat_template;
   bool use_cache_folder = true;  ///< a model that is no engine is built into the cache folder
-};
-
-struct TENON_API ChatMessage {
-  std::string role;  ///< "system", "user", "assistant"
-  std::string content;
 };
 
 struct TENON_API TokenLogprobs {

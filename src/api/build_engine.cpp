@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/build_engine.h"
+
+#include <chrono>
+
+#include "api/text_assets.h"
+#include "checkpoint/config_json.h"
+#include "checkpoint/engine_directory.h"
+#include "core/check.h"
+#include "core/file.h"
+
+namespace tenon {
+
+BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits) {
+  check_config(build);
+  BuildConfig settled = build;
+  if (!settled.max_seq_len)
+    settled.max_seq_len = traits.max_position > 0 ? traits.max_position : settled.max_input_len;
+  TENON_CHECK(traits.max_position == 0 || *settled.max_seq_len <= traits.max_position,
+              ErrorCode::kInvalidArgument,
+              "max_seq_len: {} is more than the model's {} positions", *settled.max_seq_len,
+              traits.max_position);
+  if (settled.max_input_len > *settled.max_seq_len) settled.max_input_len = *settled.max_seq_len;
+  return settled;
+}
+
+BuildReport build_engine(const ModelSource& source, const BuildConfig& build,
+                         const std::filesystem::path& output_dir, int workers) {
+  const auto begin = std::chrono::steady_clock::now();
+  const ModelGraphs graphs = build_graphs(source, build);
+  const BuildConfig settled = settle_build_config(build, graphs.traits);
+  const RankWeights ranks = rank_weights(graphs, *source.weights, source.config.mapping);
+
+  StagedDirectory staged(output_dir);
+  Manifest manifest;
+  manifest.kind = DirectoryKind::kEngine;
+  write_rank_files(staged.path(), ranks, *source.weights, std::nullopt, workers, manifest);
+  write_engine_plan(staged.path(), source.config, settled, graphs, manifest);
+  write_text_files(source, staged.path(), manifest);
+  write_manifest(staged.path(), manifest);
+  staged.commit();
+
+  BuildReport report;
+  report.architecture = source.config.architecture;
+  for (const auto& [name, row] : manifest.files.as_object("files"))
+    report.bytes += row.at("bytes", name).as_int(name);
+  for (const auto& [name, graph] : graphs.programs)
+    report.nodes += static_cast<std::int64_t>(graph.nodes.size());
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace tenon

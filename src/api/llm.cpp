@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tenon/llm.h"
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <set>
+
+#include "api/build_engine.h"
+#include "api/engine_cache.h"
+#include "api/engine_impl.h"
+#include "api/text_assets.h"
+#include "api/text_sink.h"
+#include "core/check.h"
+#include "core/dtype.h"
+#include "runtime/executor.h"
+
+namespace tenon {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kDefaultBatchSize = 16;
+constexpr std::int64_t kDefaultStepTokens = 512;
+constexpr std::int64_t kDefaultSequenceLength = 4096;
+
+DataType option_type(const std::string& name, const char* field,
+                     std::initializer_list<DataType> allowed) {
+  const DataType type = name == "auto" ? DataType::kFloat32 : parse_data_type(name, field);
+  std::string names;
+  for (const DataType one : allowed) {
+    if (type == one) return type;
+    names += std::string(names.empty() ? "" : ", ") + to_string(one);
+  }
+  fail(ErrorCode::kUnsupported, "{}: {} is not supported here; expected one of {}", field, name,
+       names);
+}
+
+SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
+  SessionOptions session;
+  session.mapping = options.mapping;
+  session.threads = options.threads;
+  session.pin = options.pin_threads;
+  session.policy.activation =
+      option_type(options.activation_dtype, "activation_dtype",
+                  {DataType::kFloat32, DataType::kBFloat16, DataType::kInt8});
+  session.policy.deterministic = options.deterministic;
+  session.policy.max_isa = options.max_isa;
+  session.cache_dtype = option_type(
+      options.kv_cache_dtype, "kv_cache_dtype",
+      {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
+  session.tokens_per_block = build.tokens_per_block;
+  session.max_sequence_length = options.max_seq_len.value_or(
+      std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));
+  session.max_sequences =
+      options.max_batch_size.value_or(std::min(build.max_batch_size, kDefaultBatchSize));
+  session.max_step_tokens = options.max_num_tokens.value_or(
+      std::max(session.max_sequences, std::min(build.max_num_tokens, kDefaultStepTokens)));
+  session.all_logits = options.gather_context_logits || build.gather_context_logits;
+  session.cache_tokens = options.kv_cache_tokens;
+  session.taps = {options.taps.begin(), options.taps.end()};
+  return session;
+}
+
+/// The engine of whatever the user named; a model is built into the cache folder first.
+std::shared_ptr<Engine::Impl> resolve_engine(const std::string& path_or_id, bool use_cache) {
+  if (is_directory_of(path_or_id, DirectoryKind::kEngine)) return open_engine_impl(path_or_id);
+  const ModelSource source = open_model_source(path_or_id);
+  if (use_cache) {
+    const std::string key = cache_key(source.files, "engine");
+    return open_engine_impl(cached_engine(key, path_or_id, [&](const fs::path& path) {
+      build_engine(source, BuildConfig{}, path);
+    }));
+  }
+  auto impl = std::make_shared<Engine::Impl>();
+  impl->source = source;
+  impl->graphs = build_graphs(source, BuildConfig{});
+  impl->build = settle_build_config(BuildConfig{}, impl->graphs.traits);
+  return impl;
+}
+
+}  // namespace
+
+struct LLM::Impl {
+  std::shared_ptr<Engine::Impl> engine;
+  TextAssets text;
+  std::unique_ptr<Executor> executor;
+  double load_seconds = 0;
+  std::mutex mutex;
+  std::set<RequestId> active;
+
+  Impl(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options)
+      : engine(std::move(opened)) {
+    const auto begin = std::chrono::steady_clock::now();
+    load_text(options);
+    auto session = Session::load(engine->graphs, engine->source.weights,
+                                 session_options(options, engine->build));
+    executor = std::make_unique<Executor>(std::move(session),
+                                          ExecutorOptions{.max_queue = std::int64_t{1} << 20});
+    load_seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+
+  /// A model that was not written to a directory keeps its text in the GGUF file's metadata.
+  void load_text(const LlmOptions& options) {
+    if (engine->source.gguf == nullptr) {
+      text = load_text_assets(engine->source.text_directory, engine->source.config,
+                              options.chat_template);
+      return;
+    }
+    const StagedTextDirectory staged(engine->source);
+    text = load_text_assets(staged.path(), engine->source.config, options.chat_template);
+  }
+
+  const Tokenizer& tokenizer() const {
+    TENON_CHECK(text.tokenizer != nullptr, ErrorCode::kNotFound,
+                "{}: the engine has no tokenizer; give token ids, or put a tokenizer.json into the "
+                "model's directory and build again",
+                engine->source.name);
+    return *text.tokenizer;
+  }
+
+  std::shared_ptr<TextSink> enqueue(std::size_t index, std::vector<std::int32_t> ids,
+                                    const SamplingParams& sampling, const OnText& on_text,
+                                    const std::shared_ptr<Completion>& completion,
+                                    bool context_logits = false) {
+    Request request;
+    request.input_ids = std::move(ids);
+    request.sampling = sampling;
+    request.end_ids = text.end_ids;
+    request.context_logits = context_logits;
+    auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling, text.end_ids, on_text,
+                                           completion);
+    request.sink = sink;
+    completion->add(sampling.n);
+    try {
+      const RequestId id = executor->enqueue(std::move(request));
+      const std::lock_guard lock(mutex);
+      active.insert(id);
+    } catch (...) {
+      for (int sample = 0; sample < sampling.n; ++sample) completion->finish_one();
+      throw;
+    }
+    return sink;
+  }
+
+  std::vector<RequestOutput> generate(const std::vector<std::vector<std::int32_t>>& prompts,
+                                      const SamplingParams& sampling, const OnText& on_text) {
+    validate(sampling);
+    auto completion = std::make_shared<Completion>();
+    std::vector<std::shared_ptr<TextSink>> sinks;
+    try {
+      for (std::size_t i = 0; i < prompts.size(); ++i)
+        sinks.push_back(enqueue(i, prompts[i], sampling, on_text, completion));
+    } catch (...) {
+      cancel();
+      completion->wait();
+      throw;
+    }
+    completion->wait();
+    std::vector<RequestOutput> outputs;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      outputs.push_back(sinks[i]->take());
+      outputs.back().prompt_token_ids = prompts[i];
+    }
+    return outputs;
+  }
+
+  void cancel() {
+    const std::lock_guard lock(mutex);
+    for (const RequestId id : active) executor->cancel(id);
+    active.clear();
+  }
+
+  /// One pass over `ids` that stops at the first sampled token.
+  std::shared_ptr<TextSink> one_pass(const std::vector<std::int32_t>& ids, bool context_logits) {
+    SamplingParams sampling;
+    sampling.temperature = 0.0F;
+    sampling.max_tokens = 1;
+    auto completion = std::make_shared<Completion>();
+    auto sink = enqueue(0, ids, sampling, {}, completion, context_logits);
+    completion->wait();
+    sink->take();
+    return sink;
+  }
+};
+
+LLM::LLM(const std::string& path_or_id, const LlmOptions& options)
+    : impl_(std::make_unique<Impl>(resolve_engine(path_or_id, options.use_cache_folder),
+                                   options)) {}
+LLM::LLM(const Engine& engine, const LlmOptions& options)
+    : impl_(std::make_unique<Impl>(engine.impl(), options)) {}
+LLM::~LLM() = default;
+LLM::LLM(LLM&&) noexcept = default;
+LLM& LLM::operator=(LLM&&) noexcept = default;
+
+std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts,
+                                         const SamplingParams& sampling, const OnText& on_text) {
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::string& prompt : prompts) ids.push_back(encode(prompt));
+  std::vector<RequestOutput> outputs = impl_->generate(ids, sampling, on_text);
+  for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].prompt = prompts[i];
+  return outputs;
+}
+
+std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts,
+                                         const OnText& on_text) {
+  return generate(prompts, default_sampling(), on_text);
+}
+
+std::vector<RequestOutput> LLM::generate_ids(const std::vector<std::vector<std::int32_t>>& prompts,
+                                             const SamplingParams& sampling,
+                                             const OnText& on_text) {
+  return impl_->generate(prompts, sampling, on_text);
+}
+
+RequestOutput LLM::chat(const std::vector<ChatMessage>& messages, const SamplingParams& sampling,
+                        const OnText& on_text) {
+  const std::string prompt = apply_chat_template(messages);
+  // The template writes the special tokens itself.
+  std::vector<RequestOutput> outputs =
+      impl_->generate({encode(prompt, /*add_special_tokens=*/false)}, sampling, on_text);
+  outputs.front().prompt = prompt;
+  return std::move(outputs.front());
+}
+
+void LLM::cancel_all() { impl_->cancel(); }
+
+TokenLogits LLM::logits(const std::vector<std::int32_t>& ids) {
+  return impl_->one_pass(ids, /*context_logits=*/true)->logits();
+}
+
+std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::string& name,
+                            std::vector<std::int64_t>& shape) {
+  const std::int64_t limit = impl_->executor->session().options().max_step_tokens;
+  TENON_CHECK(static_cast<std::int64_t>(ids.size()) <= limit, ErrorCode::kInvalidArgument,
+              "tap: {} tokens; a tap shows one step, which holds at most {} (max_num_tokens)",
+              ids.size(), limit);
+  impl_->one_pass(ids, /*context_logits=*/false);
+  const Tensor value = impl_->executor->session().read(name);
+  shape.assign(value.shape().begin(), value.shape().end());
+  std::vector<float> values(static_cast<std::size_t>(value.view().elements()));
+  convert_to_float(value.dtype(), value.data(), values.data(), values.size());
+  return values;
+}
+
+std::vector<std::int32_t> LLM::encode(std::string_view text, bool add_special_tokens) const {
+  return impl_->tokenizer().encode(text, add_special_tokens);
+}
+
+std::string LLM::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
+  return impl_->tokenizer().decode(ids, skip_special_tokens);
+}
+
+std::string LLM::apply_chat_template(const std::vector<ChatMessage>& messages,
+                                     bool add_generation_prompt) const {
+  TENON_CHECK(impl_->text.chat_template != nullptr, ErrorCode::kNotFound,
+              "{}: the model has no chat template; give one with --chat_template, or complete text "
+              "without --chat",
+              impl_->engine->source.name);
+  const Tokenizer& tokenizer = impl_->tokenizer();
+  ChatTemplateInput input;
+  input.messages = to_json(messages);
+  input.add_generation_prompt = add_generation_prompt;
+  if (tokenizer.bos_id()) input.bos_token = tokenizer.token_text(*tokenizer.bos_id());
+  if (tokenizer.eos_id()) input.eos_token = tokenizer.token_text(*tokenizer.eos_id());
+  return impl_->text.chat_template->render(input);
+}
+
+bool LLM::has_chat_template() const { return impl_->text.chat_template != nullptr; }
+const SamplingParams& LLM::default_sampling() const { return impl_->text.sampling; }
+const PretrainedConfig& LLM::config() const { return impl_->engine->source.config; }
+const BuildConfig& LLM::build_config() const { return impl_->engine->build; }
+
+std::string LLM::describe() const {
+  const Session& session = impl_->executor->session();
+  std::string text = session.describe() + "\n";
+  text += fmt::format("activations of linear layers: {}, KV cache: {}\n",
+                      to_string(session.options().policy.activation),
+                      to_string(session.options().cache_dtype));
+  for (const auto& [kernel, nodes] : session.kernels())
+    text += fmt::format("  {:<40} {} nodes\n", kernel, nodes);
+  return text;
+}
+
+std::string LLM::memory_plan() const { return impl_->executor->session().ledger().print(); }
+
+LlmStatistics LLM::statistics() const {
+  const ExecutorStatistics stats = impl_->executor->statistics();
+  return {stats.context_tokens, stats.generated_tokens, stats.steps, stats.step_seconds,
+          impl_->load_seconds};
+}
+
+}  // namespace tenon
