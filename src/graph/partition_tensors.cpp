@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <unordered_set>
+#include <utility>
 
 #include "core/check.h"
 #include "graph/node_types.h"
@@ -182,6 +183,12 @@ class TensorPartition {
     return emit(where.made_by, Concat{}, copies, {}, name);
   }
 
+  /// The node's output is whole from here on, for all its readers.
+  void gather_output() {
+    whole(node().outputs.front());
+    output().cut.reset();
+  }
+
   bool repeats_groups(const ColumnCut& cut) const {
     return cut.per_group && tp_size_ > axis(cut.axis).groups;
   }
@@ -256,7 +263,7 @@ class TensorPartition {
       emit_sum(op, {ids}, plain.weights);
     } else if (width != nullptr) {
       emit_cut(op, {ids}, columns_of(*width), plain.weights);
-      whole(plain.outputs[0]);  // what follows an embedding mixes columns
+      gather_output();  // what follows an embedding mixes columns
     } else {
       emit_whole(op, {ids}, plain.weights);
     }
@@ -268,12 +275,12 @@ class TensorPartition {
     const ShardMark* in = mark_of(plain.weights[0], 1);
     if (out != nullptr && in != nullptr) refuse("its weight is marked along both dimensions");
     if (op.has_bias) check_bias(plain.weights[1], out);
-    const bool gather_output = std::exchange(op.gather_output, false);
+    const bool gathered = std::exchange(op.gather_output, false);
     if (in != nullptr) return add_row_linear(op, plain, columns_of(*in));
     const ValueId x = whole(plain.inputs[0]);
     if (out == nullptr) return emit_whole(op, {x}, plain.weights);
     emit_cut(op, {x}, columns_of(*out), plain.weights);
-    if (gather_output) whole(plain.outputs[0]);
+    if (gathered) gather_output();
   }
 
   void check_bias(WeightId bias, const ShardMark* out) const {
