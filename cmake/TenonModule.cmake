@@ -3,6 +3,7 @@
 function(tenon_module name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LIBRARIES")
   add_library(tenon_${name} STATIC ${arg_SOURCES})
+  set_property(GLOBAL APPEND PROPERTY TENON_MODULES ${name})
   list(TRANSFORM arg_DEPENDS PREPEND tenon_)
   target_link_libraries(tenon_${name} PUBLIC tenon_options ${arg_DEPENDS} PRIVATE ${arg_LIBRARIES})
 endfunction()
