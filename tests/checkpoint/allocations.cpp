@@ -1,0 +1,37 @@
+// operator new that counts, for the tests that hostile claims allocate nothing.
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "hostile.h"
+
+namespace tenon {
+namespace {
+std::atomic<std::uint64_t> total_bytes{0};
+std::atomic<std::uint64_t> largest_bytes{0};
+
+void* counted(std::size_t size) {
+  total_bytes += size;
+  if (size > largest_bytes) largest_bytes = size;
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+}  // namespace
+
+void reset_allocations() {
+  total_bytes = 0;
+  largest_bytes = 0;
+}
+
+Allocations allocations() { return {total_bytes, largest_bytes}; }
+
+}  // namespace tenon
+
+void* operator new(std::size_t size) { return tenon::counted(size); }
+void* operator new[](std::size_t size) { return tenon::counted(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
