@@ -14,6 +14,7 @@
 
 #include "tenon/chat.h"
 #include "tenon/engine.h"
+#include "tenon/error.h"
 #include "tenon/export.h"
 #include "tenon/sampling.h"
 #include "tenon/types.h"

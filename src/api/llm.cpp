@@ -13,6 +13,7 @@
 #include "api/text_sink.h"
 #include "core/check.h"
 #include "core/dtype.h"
+#include "core/half.h"
 #include "runtime/executor.h"
 
 namespace tenon {

@@ -17,19 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The first name of "architectures".
-std::string architecture_of(const Json& config, const std::string& where) {
-  const Json::Array& names = config.at("architectures", where).as_array("architectures");
-  TENON_CHECK(!names.empty(), ErrorCode::kCorrupt, "{}: \"architectures\" is empty", where);
-  return names.front().as_string("architectures");
-}
-
 ModelSource from_hugging_face(ModelFiles files) {
   ModelSource source;
   const std::string where = (files.directory / "config.json").string();
   TENON_CHECK(files.config.has_value(), ErrorCode::kNotFound,
               "{}: no such file; a model directory needs its config.json", where);
-  const ModelFamily& family = find_model_family(architecture_of(*files.config, where));
+  const ModelFamily& family = find_model_family(*files.config, where);
   source.config = family.config_from_hugging_face(*files.config, where);
   source.text_directory = files.directory;
   source.files.push_back(where);
@@ -47,8 +40,8 @@ ModelSource from_gguf(ModelFiles files) {
   const std::string& architecture =
       source.gguf->at("general.architecture", where).as_string("general.architecture");
   const ModelFamily& family = find_model_family_for_gguf(architecture);
-  source.config = family.config_from_gguf(*source.gguf, where);
   std::shared_ptr<const TensorSource> tensors = std::move(files.tensors);
+  source.config = family.config_from_gguf(*source.gguf, *tensors, where);
   source.weights = map_weights(tensors, family.gguf_weights(source.config), where);
   return source;
 }
