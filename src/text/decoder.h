@@ -40,14 +40,6 @@ void add_decoders(const Json& json, std::string_view where, DecoderChain& chain)
 std::unique_ptr<const Decoder> make_space_joiner();
 std::unique_ptr<const Decoder> make_byte_level_decoder();
 
-/// SentencePiece's own way back: U+2581 to spaces, byte pieces to characters, and the space that
-/// encoding put in front taken off again.
-struct SentencePieceDecoding {
-  bool strip_first_space = true;           // one, where the text was given one in front
-  bool strip_all_spaces = false;           // where encoding removes extra white space
-  std::string unknown = " \xE2\x81\x87 ";  // shown for the unknown piece
-};
-
 /// All steps of a chain at work on one text.
 class DecoderRun {
  public:
