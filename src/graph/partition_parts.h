@@ -3,6 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "core/mapping.h"
 #include "graph/graph.h"
 
@@ -12,7 +15,8 @@ namespace tenon {
 /// be cut over `tp_size` ranks.
 void check_tp_size(const Graph& graph, int tp_size);
 
-Graph partition_tensors(const Graph& graph, int tp_size, int tp);
+Graph partition_tensors(const Graph& graph, int tp_size, int tp,
+                        const std::set<std::string>& taps);
 
 Graph partition_stages(const Graph& graph, const Mapping& mapping, const RankPlace& place);
 

@@ -46,12 +46,15 @@ class TensorPartition {
     for (const Value& value : plain.values) names_.insert(value.name);
   }
 
-  Graph run() {
+  Graph run(const std::set<std::string>& taps) {
     for (Weight& weight : graph_.weights) cut_weight(weight);
     for (const ValueId id : plain_.inputs)
       place(id).whole = new_value(plain_.value(id).name, plain_.value(id).type);
     for (index_ = 0; index_ < plain_.nodes.size(); ++index_)
       std::visit([&](const auto& op) { add(op, node()); }, node().op);
+    for (std::size_t i = 0; i < places_.size(); ++i)
+      if (taps.contains(plain_.values[i].name) && plain_.values[i].type.kind == ValueKind::kTensor)
+        whole(static_cast<ValueId>(i));
     for (ValueId& id : graph_.inputs) id = place(id).whole;
     for (ValueId& id : graph_.outputs) id = whole(id);
     for (auto& bucket : buckets_)
@@ -366,8 +369,9 @@ class TensorPartition {
 
 }  // namespace
 
-Graph partition_tensors(const Graph& graph, int tp_size, int tp) {
-  return TensorPartition(graph, tp_size, tp).run();
+Graph partition_tensors(const Graph& graph, int tp_size, int tp,
+                        const std::set<std::string>& taps) {
+  return TensorPartition(graph, tp_size, tp).run(taps);
 }
 
 }  // namespace tenon

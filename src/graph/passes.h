@@ -31,6 +31,9 @@ std::span<const Pass> all_passes();
 /// Runs the named passes in all_passes' order and verifies after each; names the pass in errors.
 void run_passes(Graph& graph, std::span<const std::string> names, const Taps& taps);
 
+/// Those taps whose values `graph` makes or is given: a pipeline stage has some of the whole's.
+Taps taps_within(const Graph& graph, const Taps& taps);
+
 /// Adds each tap's value to the graph's outputs. Throws Error{kInvalidArgument} with the nearest
 /// name where there is no such value.
 void attach_taps(Graph& graph, const Taps& taps);

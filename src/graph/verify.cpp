@@ -65,7 +65,8 @@ class Verifier {
     for (const std::int64_t extent : weight.shape)
       check(extent > 0, "weight \"{}\" is {}, expected positive extents", weight.name,
             to_string(weight.shape));
-    element_count(weight.shape, weight.name);
+    element_count(weight.shape,
+                  fmt::format("graph \"{}\": weight \"{}\"", graph_.name, weight.name));
     check(!stored_ || weight.cut.empty(), "weight \"{}\" is cut, which a stored graph may not be",
           weight.name);
     check(weight.cut.empty() || weight.cut.size() == weight.shape.size(),

@@ -195,13 +195,24 @@ std::string describe_value(const std::vector<T>& values) {
   return out + "]";
 }
 
+/// What is off says nothing: false, no list, a factor of 0. (Integers count; their 0 is shown.)
+template <class T>
+bool is_off(const T& value) {
+  if constexpr (std::same_as<T, bool> || std::same_as<T, float>)
+    return value == T{};
+  else if constexpr (requires { value.empty(); })
+    return value.empty();
+  else
+    return false;
+}
+
 template <HasFields T>
 void describe_members(const T& op, const std::string& prefix, std::string& out) {
   for_each_field<T>([&](const auto& f) {
     const auto& value = op.*(f.member);
     if constexpr (HasFields<std::remove_cvref_t<decltype(value)>>) {
       describe_members(value, prefix + f.name + ".", out);
-    } else {
+    } else if (!is_off(value)) {
       if (!out.empty()) out += ' ';
       out += prefix + f.name + '=' + describe_value(value);
     }

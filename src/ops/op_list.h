@@ -58,7 +58,7 @@ Op op_from_json(const Json& json, std::string_view where);
 /// Same op, every field equal.
 bool same_op(const Op& a, const Op& b);
 
-/// "kind=rms eps=1e-05"
+/// "kind=rms eps=1e-05 groups=1": every field but those that are false, 0.0 or an empty list.
 std::string describe(const Op& op);
 
 }  // namespace tenon

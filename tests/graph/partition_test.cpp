@@ -85,6 +85,27 @@ TEST(Partition, BothAndWithPasses) {
   expect_mapping_works({.qkv_bias = true, .row_bias = true, .scale_q = true}, 2, 2, all_names());
 }
 
+TEST(Partition, TapsGiveTheWholeValueUnderEveryMapping) {
+  const MiniLlama model{.heads = 8, .kv_heads = 2, .qkv_bias = true};
+  Graph plain = build(model);
+  const Mapping mapping = checked_mapping({.tp_size = 4, .pp_size = 2});
+  Taps taps;
+  for (const Value& value : plain.values)
+    if (value.type.kind == ValueKind::kTensor && value.type.dtype == DataType::kFloat32)
+      taps.insert(value.name);
+  std::vector<Graph> parts;
+  for (int rank = 0; rank < mapping.world_size; ++rank) {
+    parts.push_back(partition(plain, mapping, rank, taps));
+    const Taps within = taps_within(parts.back(), taps);
+    attach_taps(parts.back(), within);
+    run_passes(parts.back(), all_names(), within);
+  }
+  attach_taps(plain, taps);
+  const auto weights = random_weights(plain);
+  expect_same(run_steps(interpreter::Ranks(std::move(parts), mapping, weights), model),
+              run_steps(interpreter::single(plain, weights), model));
+}
+
 TEST(Partition, CutsAndAttributesAreTheRanksOwn) {
   const Graph graph = build({.alibi = true});
   const Graph part = partition(graph, {.tp_size = 3}, 1);

@@ -39,6 +39,13 @@ void run_passes(Graph& graph, std::span<const std::string> names, const Taps& ta
   }
 }
 
+Taps taps_within(const Graph& graph, const Taps& taps) {
+  Taps within;
+  for (const Value& value : graph.values)
+    if (taps.contains(value.name)) within.insert(value.name);
+  return within;
+}
+
 void attach_taps(Graph& graph, const Taps& taps) {
   if (taps.empty()) return;
   std::unordered_map<std::string_view, ValueId> ids;
