@@ -28,6 +28,7 @@ target_sources(tenon_shared INTERFACE
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tenon)
 install(TARGETS tenon_shared EXPORT tenonTargets FILE_SET HEADERS)
+install(TARGETS tenon_program)
 install(EXPORT tenonTargets NAMESPACE tenon:: DESTINATION ${package_dir})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/tenonConfig.cmake.in
   ${CMAKE_BINARY_DIR}/tenonConfig.cmake INSTALL_DESTINATION ${package_dir})
