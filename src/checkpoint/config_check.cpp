@@ -11,7 +11,6 @@ namespace tenon {
 namespace {
 
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 24;
-constexpr std::int64_t kMaxLayers = 4096;
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 40;
 
 class ConfigCheck {

@@ -3,12 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "core/json.h"
 #include "tenon/config.h"
 
 namespace tenon {
+
+/// Most layers that any config may claim; readers check it before they make lists of that length.
+inline constexpr std::int64_t kMaxLayers = 4096;
 
 Json to_json(const PretrainedConfig& config);
 Json to_json(const BuildConfig& config);

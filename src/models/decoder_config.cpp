@@ -64,6 +64,9 @@ PretrainedConfig read_decoder_config(ConfigReader& reader, std::string_view arch
   config.vocab_size = reader.integer("vocab_size");
   config.hidden_size = reader.integer("hidden_size");
   config.num_hidden_layers = reader.integer("num_hidden_layers");
+  TENON_CHECK(config.num_hidden_layers >= 1 && config.num_hidden_layers <= kMaxLayers,
+              ErrorCode::kCorrupt, "{}: num_hidden_layers is {}, expected 1 to {}", reader.where(),
+              config.num_hidden_layers, kMaxLayers);
   config.num_attention_heads = reader.integer("num_attention_heads");
   const std::int64_t kv_heads = defaults.num_key_value_heads;
   config.num_key_value_heads =

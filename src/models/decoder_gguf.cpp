@@ -126,7 +126,7 @@ PretrainedConfig decoder_config_from_gguf(const GgufDecoder& decoder, const Gguf
   const std::int64_t window = reader.integer("attention.sliding_window", 0);
   if (window > 0)
     config.layer_windows.assign(
-        static_cast<std::size_t>(std::clamp<std::int64_t>(config.num_hidden_layers, 0, 4096)),
+        static_cast<std::size_t>(std::clamp<std::int64_t>(config.num_hidden_layers, 0, kMaxLayers)),
         window);
 
   const auto has = [&](const char* name) { return tensors.find(name) != nullptr; };
