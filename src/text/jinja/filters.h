@@ -1,0 +1,28 @@
+// Filters: value|name(arguments).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "text/jinja/methods.h"
+#include "text/jinja/runtime.h"
+
+namespace tenon::jinja {
+
+Value apply_filter(Runtime& runtime, std::string_view name, const Value& subject, Args& args);
+
+/// Markup of the value's text with & < > ' " as entities; markup stays as it is.
+Value escape_html(Runtime& runtime, const Value& value);
+
+/// int() of a string in `base`; empty where it is no number.
+std::optional<std::int64_t> parse_integer(Runtime& runtime, std::string_view text,
+                                          std::int64_t base);
+
+std::span<const Method> text_filters();
+std::span<const Method> markup_filters();
+std::span<const Method> number_filters();
+std::span<const Method> sequence_filters();
+std::span<const Method> select_filters();
+
+}  // namespace tenon::jinja
