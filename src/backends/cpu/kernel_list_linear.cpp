@@ -43,11 +43,14 @@ constexpr KernelEntry<OpT> entry(const char* name, DataType activation, bool row
 }
 
 constexpr auto kF32 = DataType::kFloat32;
+constexpr auto kBF16 = DataType::kBFloat16;
 
 }  // namespace
 
 std::span<const KernelEntry<Linear>> kernels(const Linear*) {
   static const KernelEntry<Linear> list[] = {
+      entry<Linear, kPanelAmxBf16, Isa::kAmx>("linear_amx_bf16", kBF16, false),
+      entry<Linear, kPanelAmx, Isa::kAmx>("linear_amx", kF32, false),
       entry<Linear, kPanelAvx512, Isa::kAvx512>("linear_avx512", kF32, true),
       entry<Linear, kPanelAvx2, Isa::kAvx2>("linear_avx2", kF32, true),
       entry<Linear, kPanelBaseline, Isa::kBaseline>("linear_baseline", kF32, true),
@@ -61,6 +64,8 @@ std::span<const KernelEntry<Linear>> kernels(const Linear*) {
 
 std::span<const KernelEntry<GatedLinear>> kernels(const GatedLinear*) {
   static const KernelEntry<GatedLinear> list[] = {
+      entry<GatedLinear, kPanelAmxBf16, Isa::kAmx>("gated_linear_amx_bf16", kBF16, false),
+      entry<GatedLinear, kPanelAmx, Isa::kAmx>("gated_linear_amx", kF32, false),
       entry<GatedLinear, kPanelAvx512, Isa::kAvx512>("gated_linear_avx512", kF32, true),
       entry<GatedLinear, kPanelAvx2, Isa::kAvx2>("gated_linear_avx2", kF32, true),
       entry<GatedLinear, kPanelBaseline, Isa::kBaseline>("gated_linear_baseline", kF32, true),

@@ -235,7 +235,7 @@ void multiply(const PanelCall& call) {
     multiply_part({call.parts[i], call.x, call.x_stride, call.rows, call.out_stride, call.scratch});
 }
 
-std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
+[[maybe_unused]] std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
   if (rows <= kGemvRows) return 0;
   return 3 * kBlockColumns * kTilePanels * kPanelRows * static_cast<std::int64_t>(sizeof(float));
 }

@@ -1,0 +1,33 @@
+// Panels with AMX tiles for many rows, and AVX-512 on the same panels for few: tiles gain nothing
+// while memory is the limit. Internal linkage and raw pointers only, as in its siblings.
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/linear/vec16_avx512.h"
+//
+#include "backends/cpu/linear/panel_epilogue.h"
+#include "backends/cpu/linear/panel_multiply.h"
+#include "backends/cpu/linear/panel_tiles.h"
+
+namespace tenon::cpu {
+namespace {
+
+template <int kXTerms>
+void multiply_amx(const PanelCall& call) {
+  if (call.rows <= kGemvRows)
+    multiply(call);
+  else
+    multiply_tiles<kXTerms>(call);
+}
+
+template <int kXTerms>
+std::int64_t amx_scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
+  return tile_scratch_bytes<kXTerms>(rows);
+}
+
+}  // namespace
+
+const PanelIsa kPanelAmx = {
+    multiply_amx<3>, amx_scratch_bytes<3>, chunk_sums, store_sums, gate, 256, 16};
+const PanelIsa kPanelAmxBf16 = {
+    multiply_amx<1>, amx_scratch_bytes<1>, chunk_sums, store_sums, gate, 512, 16};
+
+}  // namespace tenon::cpu
