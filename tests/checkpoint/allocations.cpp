@@ -11,10 +11,14 @@ namespace {
 std::atomic<std::uint64_t> total_bytes{0};
 std::atomic<std::uint64_t> largest_bytes{0};
 
-void* counted(std::size_t size) {
+void* counted_or_null(std::size_t size) noexcept {
   total_bytes += size;
   if (size > largest_bytes) largest_bytes = size;
-  void* memory = std::malloc(size == 0 ? 1 : size);
+  return std::malloc(size == 0 ? 1 : size);
+}
+
+void* counted(std::size_t size) {
+  void* memory = counted_or_null(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -31,6 +35,12 @@ Allocations allocations() { return {total_bytes, largest_bytes}; }
 
 void* operator new(std::size_t size) { return tenon::counted(size); }
 void* operator new[](std::size_t size) { return tenon::counted(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return tenon::counted_or_null(size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return tenon::counted_or_null(size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }

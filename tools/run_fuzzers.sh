@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds every fuzz target in build/fuzz and runs each for SECONDS (default 30) from the seed corpus.
+# Fails where a target crashes, leaks, hangs or takes more than 2 GiB; the input is then kept in
+# build/fuzz/findings. Usage: tools/run_fuzzers.sh [SECONDS [TARGET…]]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-30}
+shift || true
+case $seconds in
+  '' | *[!0-9]*)
+    echo "usage: tools/run_fuzzers.sh [SECONDS [TARGET...]]" >&2
+    exit 2
+    ;;
+esac
+if ! command -v clang++-16 > /dev/null; then
+  echo "run_fuzzers: clang++-16 is missing; install clang-16 and libclang-rt-16-dev" >&2
+  exit 2
+fi
+
+build=build/fuzz
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+  for source in fuzz/*_fuzz.cpp; do
+    name=$(basename "$source" _fuzz.cpp)
+    grep -q "fuzz_target($name " fuzz/CMakeLists.txt || {
+      echo "run_fuzzers: fuzz/CMakeLists.txt does not list $name" >&2
+      exit 1
+    }
+    targets+=("$name")
+  done
+fi
+
+mkdir -p build
+cmake --preset fuzz > "$build.configure.log" 2>&1 || { cat "$build.configure.log" >&2; exit 1; }
+cmake --build "$build" --target "${targets[@]/%/_fuzz}"
+python3 tools/make_fuzz_corpus.py "$build/corpus"
+
+failed=()
+for target in "${targets[@]}"; do
+  mkdir -p "$build/corpus/$target" "$build/grown/$target" "$build/findings"
+  echo "== $target: $seconds s"
+  log="$build/findings/$target.log"
+  if "$build/bin/${target}_fuzz" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
+      -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
+      -artifact_prefix="$build/findings/$target-" \
+      "$build/grown/$target" "$build/corpus/$target" > "$log" 2>&1; then
+    grep -E "number_of_executed_units|peak_rss_mb" "$log" || true
+  else
+    tail -n 60 "$log"
+    failed+=("$target")
+  fi
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "run_fuzzers: failed: ${failed[*]} (inputs and logs in $build/findings)" >&2
+  exit 1
+fi
+echo "run_fuzzers: ${#targets[@]} targets, no crash"
