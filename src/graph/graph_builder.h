@@ -16,7 +16,7 @@ class GraphBuilder {
   explicit GraphBuilder(std::string graph_name);
 
   ValueId input(std::string name, ValueType type);
-  /// Declares a weight, or finds the one of that name (tied embeddings): shapes and marks must agree.
+  /// Declares a weight, or finds the one of that name (tied): shapes and marks must agree.
   WeightId weight(std::string name, Shape shape, std::vector<ShardMark> marks = {});
   /// Declares an axis, or checks that the one of that name is the same.
   void axis(std::string name, ShardAxis axis);

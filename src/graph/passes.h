@@ -1,4 +1,4 @@
-// Rewrites of a graph at load, one a file in passes/. Each leaves a graph that verifies and computes
+// Rewrites of a graph at load, one a file in passes/. Each leaves a graph that verifies and gives
 // the same numbers; values named in `taps` stay as they are and stop fusion across them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

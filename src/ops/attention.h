@@ -1,5 +1,5 @@
-// Attention: softmax(scale * q k^T + bias) v per head, per sequence of the packed batch; kv_heads divides
-// heads (MHA, GQA, MQA).
+// Attention: softmax(scale * q k^T + bias) v per head, per sequence of the packed batch; kv_heads
+// divides heads (MHA, GQA, MQA).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -42,8 +42,8 @@ struct Attention {
   }
 };
 
-/// ALiBi's slope of `head` among `heads`, as Press et al. give it, also for counts that are no power
-/// of two.
+/// ALiBi's slope of `head` among `heads`, as Press et al. give it, also for counts that are no
+/// power of two.
 float alibi_slope(std::int64_t head, std::int64_t heads);
 
 /// T5's bucket of a relative position (key - query).

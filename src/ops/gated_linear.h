@@ -1,5 +1,5 @@
-// GatedLinear (fused): act(x G^T + g) * (x U^T + u). Equals Linear with two segments (or two of one), then
-// GatedActivation.
+// GatedLinear (fused): act(x G^T + g) * (x U^T + u). Equals Linear with two segments (or two of
+// one), then GatedActivation.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,4 +1,4 @@
-// Linear: y = x W^T + b, for one or several weights that read the same x (segments: QKV, gate and up).
+// Linear: y = x W^T + b, for one or several weights that read the same x (segments: QKV, gate, up).
 // Several segments are only ever the result of the pass merge_linears; they equal one Linear each.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

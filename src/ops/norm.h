@@ -1,5 +1,5 @@
-// Norm: RMSNorm (Zhang and Sennrich, 2019), LayerNorm (Ba et al., 2016), GroupNorm (Wu and He, 2018)
-// over the last dimension, in fp32.
+// Norm: RMSNorm (Zhang and Sennrich, 2019), LayerNorm (Ba et al., 2016), GroupNorm (Wu and He,
+// 2018) over the last dimension, in fp32.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

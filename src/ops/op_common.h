@@ -2,8 +2,8 @@
 //
 // An op is one struct with
 //   static constexpr const char* kName       its stem, everywhere: files, graphs, kernels, logs
-//   static auto fields()                     tuple of field("name", &Op::member): printing, storing,
-//                                            comparing come from it
+//   static auto fields()                     tuple of field("name", &Op::member): printing,
+//                                            storing, comparing come from it
 // and one overload  std::vector<ValueType> infer_types(const Op&, std::span<const ValueType>
 // inputs, std::span<const Shape> weights)  that checks its inputs and gives its outputs' types.
 // SPDX-License-Identifier: Apache-2.0

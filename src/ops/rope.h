@@ -22,8 +22,8 @@ struct Rope {
   float amplitude = 1.F;             ///< multiplies sine and cosine (yarn, longrope)
   float long_amplitude = 1.F;        ///< kSwitch: beyond original_length
 
-  /// inputs: x [T, heads * head_dim], positions int32 [T]; output: as x. The length that kSwitch and
-  /// kDynamic look at is that of the token's whole sequence (Batch::sequence_length).
+  /// inputs: x [T, heads * head_dim], positions int32 [T]; output: as x. The length that kSwitch
+  /// and kDynamic look at is that of the token's whole sequence (Batch::sequence_length).
   static auto fields() {
     return std::tuple(field("heads", &Rope::heads), field("head_dim", &Rope::head_dim),
                       field("rotary_dim", &Rope::rotary_dim), field("style", &Rope::style),
