@@ -51,6 +51,13 @@ struct TENON_API TokenLogprobs {
   std::vector<std::pair<std::int32_t, float>> top;  ///< likeliest tokens, best first
 };
 
+/// Logits of consecutive tokens of one request, from its own positions.
+struct TENON_API TokenLogits {
+  std::int64_t first_position = 0;
+  std::int64_t vocab_size = 0;
+  std::vector<float> values;  ///< [positions, vocab_size]
+};
+
 struct TENON_API CompletionOutput {
   int index = 0;  ///< which of the request's n samples
   std::string text;
@@ -58,6 +65,7 @@ struct TENON_API CompletionOutput {
   FinishReason finish_reason = FinishReason::kNotFinished;
   float cumulative_logprob = 0.0F;      ///< where log-probabilities were asked for
   std::vector<TokenLogprobs> logprobs;  ///< one a token, where asked for
+  TokenLogits generation_logits;        ///< one row a token, where asked for
 };
 
 struct TENON_API RequestTimes {
@@ -82,13 +90,6 @@ struct TENON_API TextDelta {
 
 /// Called from the executor's thread; must not block. false ends that sample.
 using OnText = std::function<bool(const TextDelta&)>;
-
-/// Logits of consecutive tokens of one request, from its own positions.
-struct TENON_API TokenLogits {
-  std::int64_t first_position = 0;
-  std::int64_t vocab_size = 0;
-  std::vector<float> values;  ///< [positions, vocab_size]
-};
 
 struct TENON_API LlmStatistics {
   std::uint64_t context_tokens = 0;

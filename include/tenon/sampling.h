@@ -43,6 +43,8 @@ struct TENON_API SamplingParams {
   bool include_stop_in_output = false;
   /// Log-probabilities of the chosen token and this many likeliest ones; unset: none.
   std::optional<std::int32_t> logprobs;
+  /// Return the logits each token was chosen from (CompletionOutput::generation_logits).
+  bool return_generation_logits = false;
   /// Sequences per prompt, each with a sample number of its own.
   std::int32_t n = 1;
 

@@ -13,6 +13,10 @@ namespace tenon {
 
 BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits) {
   check_config(build);
+  TENON_CHECK(build.kv_cache_type == "paged", ErrorCode::kUnsupported,
+              "kv_cache_type: {} is not supported yet; use paged", build.kv_cache_type);
+  TENON_CHECK(build.max_beam_width == 1, ErrorCode::kUnsupported,
+              "max_beam_width: {} is not supported yet; use 1", build.max_beam_width);
   BuildConfig settled = build;
   if (!settled.max_seq_len)
     settled.max_seq_len = traits.max_position > 0 ? traits.max_position : settled.max_input_len;

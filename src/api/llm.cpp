@@ -130,6 +130,7 @@ struct LLM::Impl {
     request.sampling = sampling;
     request.end_ids = text.end_ids;
     request.context_logits = context_logits;
+    request.generation_logits = sampling.return_generation_logits;
     auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling, text.end_ids, on_text,
                                            completion);
     request.sink = sink;
@@ -174,15 +175,14 @@ struct LLM::Impl {
   }
 
   /// One pass over `ids` that stops at the first sampled token.
-  std::shared_ptr<TextSink> one_pass(const std::vector<std::int32_t>& ids, bool context_logits) {
+  TokenLogits one_pass(const std::vector<std::int32_t>& ids, bool context_logits) {
     SamplingParams sampling;
     sampling.temperature = 0.0F;
     sampling.max_tokens = 1;
     auto completion = std::make_shared<Completion>();
     auto sink = enqueue(0, ids, sampling, {}, completion, context_logits);
     completion->wait();
-    sink->take();
-    return sink;
+    return std::move(sink->take().outputs.front().generation_logits);
   }
 };
 
@@ -228,7 +228,7 @@ RequestOutput LLM::chat(const std::vector<ChatMessage>& messages, const Sampling
 void LLM::cancel_all() { impl_->cancel(); }
 
 TokenLogits LLM::logits(const std::vector<std::int32_t>& ids) {
-  return impl_->one_pass(ids, /*context_logits=*/true)->logits();
+  return impl_->one_pass(ids, /*context_logits=*/true);
 }
 
 std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::string& name,

@@ -81,11 +81,13 @@ RequestSink::Verdict TextSink::on_tokens(int index, const SequenceResult& result
   return sample.stopped ? Verdict::kStop : Verdict::kContinue;
 }
 
-void TextSink::on_logits(int, std::int64_t position, std::span<const float> rows,
+void TextSink::on_logits(int index, std::int64_t position, std::span<const float> rows,
                          std::int64_t vocab_size) {
-  if (logits_.values.empty()) logits_.first_position = position;
-  logits_.vocab_size = vocab_size;
-  logits_.values.insert(logits_.values.end(), rows.begin(), rows.end());
+  TokenLogits& logits =
+      samples_[static_cast<std::size_t>(index)].output.generation_logits;
+  if (logits.values.empty()) logits.first_position = position;
+  logits.vocab_size = vocab_size;
+  logits.values.insert(logits.values.end(), rows.begin(), rows.end());
 }
 
 void TextSink::on_finish(int index, FinishReason reason, const Error* error) {

@@ -44,7 +44,6 @@ class TextSink : public RequestSink {
 
   /// After Completion::wait(). Rethrows a failure of the request.
   RequestOutput take();
-  const TokenLogits& logits() const { return logits_; }
 
  private:
   struct Sample {
@@ -64,7 +63,6 @@ class TextSink : public RequestSink {
   OnText on_text_;
   std::shared_ptr<Completion> completion_;
   std::vector<Sample> samples_;
-  TokenLogits logits_;
   std::chrono::steady_clock::time_point begin_;
   RequestTimes times_;
   std::optional<Error> error_;

@@ -101,7 +101,8 @@ class RankFiles : public WeightSource {
     TENON_CHECK(parts != header.metadata.end(), ErrorCode::kCorrupt,
                 "{}: not a rank file of Tenon (no \"tenon.parts\" in its header)", path.string());
     files_.push_back(std::move(file));
-    for (const auto& [weight, row] : Json::parse(parts->second, path.string()).as_object("parts"))
+    const Json described = Json::parse(parts->second, path.string());
+    for (const auto& [weight, row] : described.as_object("parts"))
       add_piece(path.string(), weight, row);
   }
 
