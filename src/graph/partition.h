@@ -28,8 +28,8 @@ std::vector<int> possible_tp_sizes(const Graph& graph, int limit);
 Range stage_layers(std::int64_t layers, int pp_size, int pp);
 
 /// The graph of one rank; with a mapping of one rank, the graph as it is. Values named in `taps`
-/// are made whole, so that a tap gives the same numbers under every mapping. A linear whose input is
-/// cut adds its bias on tensor-parallel rank 0 alone.
+/// are made whole, so that a tap gives the same numbers under every mapping. A linear whose input
+/// is cut adds its bias on tensor-parallel rank 0 alone.
 Graph partition(const Graph& graph, const Mapping& mapping, int rank,
                 const std::set<std::string>& taps = {});
 
