@@ -1,11 +1,18 @@
 // Ordered kernel lists of ops that map elements or move rows.
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/ref/reference.h"
+#include "backends/cpu/simd_kernels.h"
 
 namespace tenon::cpu {
 
 std::span<const KernelEntry<Activation>> kernels(const Activation*) {
   static const KernelEntry<Activation> list[] = {
+      {.name = "activation_avx512",
+       .reject = needs<Isa::kAvx512>,
+       .make = make_for<avx512_kernels>},
+      {.name = "activation_avx2",
+       .reject = needs<Isa::kAvx2>,
+       .make = make_for<avx2_kernels>},
       {.name = "activation_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;
@@ -13,6 +20,12 @@ std::span<const KernelEntry<Activation>> kernels(const Activation*) {
 
 std::span<const KernelEntry<GatedActivation>> kernels(const GatedActivation*) {
   static const KernelEntry<GatedActivation> list[] = {
+      {.name = "gated_activation_avx512",
+       .reject = needs<Isa::kAvx512>,
+       .make = make_for<avx512_kernels>},
+      {.name = "gated_activation_avx2",
+       .reject = needs<Isa::kAvx2>,
+       .make = make_for<avx2_kernels>},
       {.name = "gated_activation_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;
@@ -41,6 +54,12 @@ std::span<const KernelEntry<Scale>> kernels(const Scale*) {
 
 std::span<const KernelEntry<Softcap>> kernels(const Softcap*) {
   static const KernelEntry<Softcap> list[] = {
+      {.name = "softcap_avx512",
+       .reject = needs<Isa::kAvx512>,
+       .make = make_for<avx512_kernels>},
+      {.name = "softcap_avx2",
+       .reject = needs<Isa::kAvx2>,
+       .make = make_for<avx2_kernels>},
       {.name = "softcap_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;

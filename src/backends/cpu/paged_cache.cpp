@@ -43,8 +43,11 @@ PoolBytes pool_bytes(const CacheGroupDescription& group) {
   return {whole_lines(out.keys), whole_lines(out.values), whole_lines(out.scales)};
 }
 
+// Kernels load whole vectors, up to 32 elements past the last key of the last block.
+constexpr std::int64_t kSlack = 256;
+
 std::int64_t layer_bytes(const PoolBytes& pool) {
-  return pool.keys + pool.values + 2 * pool.scales;
+  return pool.keys + pool.values + 2 * pool.scales + kSlack;
 }
 
 // Large pages save page walks: attention reads blocks in no order. A refusal costs speed alone.
