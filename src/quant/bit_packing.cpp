@@ -1,8 +1,8 @@
-// Eight codes travel through one 64-bit word; the ends of a row go code by code.
+// Eight codes travel through one 64-bit word, closed up (or spread out) in three steps that halve
+// (or double) the number of lanes; the ends of a row go code by code.
 // SPDX-License-Identifier: Apache-2.0
 #include "quant/bit_packing.h"
 
-#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -12,6 +12,28 @@ namespace tenon {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are stored as they lie in memory");
+
+constexpr std::uint64_t kEvenBytes = 0x00FF00FF00FF00FF;
+constexpr std::uint64_t kEvenPairs = 0x0000FFFF0000FFFF;
+constexpr std::uint64_t kEvenQuads = 0x00000000FFFFFFFF;
+
+/// Eight codes, one a byte, to 8 * kBits bits.
+template <int kBits>
+std::uint64_t close_up(std::uint64_t word) {
+  word = (word & kEvenBytes) | ((word >> 8) & kEvenBytes) << kBits;
+  word = (word & kEvenPairs) | ((word >> 16) & kEvenPairs) << (2 * kBits);
+  return (word & kEvenQuads) | (word >> 32) << (4 * kBits);
+}
+
+template <int kBits>
+std::uint64_t spread_out(std::uint64_t word) {
+  constexpr std::uint64_t kOne = (1ULL << kBits) - 1;
+  constexpr std::uint64_t kTwo = ((1ULL << (2 * kBits)) - 1) * 0x0000000100000001ULL;
+  word = (word & ((1ULL << (4 * kBits)) - 1)) | word >> (4 * kBits) << 32;
+  word = (word & kTwo) | ((word >> (2 * kBits)) & kTwo) << 16;
+  constexpr std::uint64_t kOnes = kOne * 0x0001000100010001ULL;
+  return (word & kOnes) | ((word >> kBits) & kOnes) << 8;
+}
 
 template <int kBits>
 std::uint8_t code_at(const std::byte* packed, std::int64_t index) {
@@ -30,16 +52,23 @@ void unpack(const std::byte* packed, std::int64_t first, std::int64_t count, std
   for (; i + 8 <= count; i += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, packed + (first + i) / 8 * kBits, kBits);
-    for (int j = 0; j < 8; ++j)
-      codes[i + j] = static_cast<std::uint8_t>((word >> (j * kBits)) & ((1U << kBits) - 1));
+    word = spread_out<kBits>(word);
+    std::memcpy(codes + i, &word, 8);
   }
   for (; i < count; ++i) codes[i] = code_at<kBits>(packed, first + i);
 }
 
 template <int kBits>
 void pack(const std::uint8_t* codes, std::int64_t count, std::byte* packed) {
-  for (std::int64_t i = 0; i < count; i += 8) {
-    const int run = static_cast<int>(std::min<std::int64_t>(8, count - i));
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, codes + i, 8);
+    word = close_up<kBits>(word);
+    std::memcpy(packed + i / 8 * kBits, &word, kBits);
+  }
+  if (i < count) {
+    const int run = static_cast<int>(count - i);
     std::uint64_t word = 0;
     for (int j = 0; j < run; ++j) word |= static_cast<std::uint64_t>(codes[i + j]) << (j * kBits);
     std::memcpy(packed + i / 8 * kBits, &word, static_cast<std::size_t>(packed_bytes(kBits, run)));

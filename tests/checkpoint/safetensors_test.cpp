@@ -83,12 +83,12 @@ TEST_F(SafetensorsTest, WriterFindsOurBugs) {
   expect_error(ErrorCode::kInternal, [&] { writer.write("a", bytes); }, {"\"a\" has 4"});
   expect_error(ErrorCode::kInternal, [&] { writer.write("b", bytes); }, {"\"b\""});
   expect_error(ErrorCode::kInternal, [&] { writer.close(); }, {"0 were written"});
-  expect_error(
-      ErrorCode::kInvalidArgument,
-      [&] {
-        SafetensorsWriter twice(path_, {{"a", DataType::kInt8, {1}}, {"a", DataType::kInt8, {1}}});
-      },
-      {"second tensor"});
+  expect_error(ErrorCode::kInvalidArgument,
+               [&] {
+                 SafetensorsWriter twice(
+                     path_, {{"a", DataType::kInt8, {1}}, {"a", DataType::kInt8, {1}}});
+               },
+               {"second tensor"});
 }
 
 TEST(Safetensors, UnalignedTensorsAreCopied) {

@@ -169,14 +169,10 @@ TEST(TorchFile, TensorsMustLieInTheirStorage) {
   expect_refused(one(6, 0, {2000000000, 2000000000, 2000000000}, {0, 0, 0}), "2^63");
   expect_refused(one(6, 0, {2000000000, 2}, {2000000000, 2000000000}), "does not lie");
   expect_error(ErrorCode::kCorrupt,
-               [&] {
-                 parse(torch_file(one(6, 0, {6}, {1}).done(), {{"0", floats(5)}}));
-               },
+               [&] { parse(torch_file(one(6, 0, {6}, {1}).done(), {{"0", floats(5)}})); },
                {"24 bytes", "archive has 20"});
   expect_error(ErrorCode::kCorrupt,
-               [&] {
-                 parse(torch_file(one(6, 0, {6}, {1}).done(), {{"1", floats(6)}}));
-               },
+               [&] { parse(torch_file(one(6, 0, {6}, {1}).done(), {{"1", floats(6)}})); },
                {"\"0\"", "lacks"});
 }
 
@@ -197,20 +193,11 @@ TEST(TorchFile, OtherFormats) {
   expect_error(ErrorCode::kCorrupt, [&] { parse(bytes("version https://git-lfs")); }, {"LFS"});
   expect_error(ErrorCode::kCorrupt, [&] { parse(bytes("")); }, {"no PyTorch file"});
   expect_error(ErrorCode::kCorrupt, [&] { parse(zip({{"a/b", "c"}})); }, {"data.pkl"});
-  expect_error(ErrorCode::kUnsupported,
-               [&] {
-                 parse(zip({{"a/data.pkl", "c", 8}}));
-               },
+  expect_error(ErrorCode::kUnsupported, [&] { parse(zip({{"a/data.pkl", "c", 8}})); },
                {"compressed"});
   expect_error(ErrorCode::kUnsupported,
-               [&] {
-                 parse(zip({{"a/data.pkl", "."}, {"a/byteorder", "big"}}));
-               },
-               {"big"});
-  expect_error(ErrorCode::kCorrupt,
-               [&] {
-                 parse(zip({{"a/data.pkl", "."}, {"a/data.pkl", "."}}));
-               },
+               [&] { parse(zip({{"a/data.pkl", "."}, {"a/byteorder", "big"}})); }, {"big"});
+  expect_error(ErrorCode::kCorrupt, [&] { parse(zip({{"a/data.pkl", "."}, {"a/data.pkl", "."}})); },
                {"one name"});
 }
 

@@ -37,9 +37,29 @@ void split_nibbles(const Byte* from, Byte* codes) {
   }
 }
 
+/// For each byte, its eight bits as eight bytes of 0 or 1.
+constexpr std::array<std::uint64_t, 256> kBitsAsBytes = [] {
+  std::array<std::uint64_t, 256> table{};
+  for (std::uint64_t byte = 0; byte < 256; ++byte)
+    for (int bit = 0; bit < 8; ++bit) table[byte] |= ((byte >> bit) & 1) << (8 * bit);
+  return table;
+}();
+
 /// Adds bit 4 of 32 codes from a little-endian word.
 void add_fifth_bits(const Byte* from, Byte* codes) {
-  for (int i = 0; i < 32; ++i) codes[i] |= static_cast<Byte>(((from[i / 8] >> (i % 8)) & 1) << 4);
+  for (int i = 0; i < 4; ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, codes + 8 * i, 8);
+    word |= kBitsAsBytes[from[i]] << 4;
+    std::memcpy(codes + 8 * i, &word, 8);
+  }
+}
+
+/// Adds bit `to` of 256 codes from 32 bytes: bit k of byte i belongs to element 32 * k + i.
+void add_mask_bits(const Byte* from, int to, Byte* codes) {
+  for (int run = 0; run < 8; ++run)
+    for (int i = 0; i < 32; ++i)
+      codes[run * 32 + i] |= static_cast<Byte>(((from[i] >> run) & 1) << to);
 }
 
 void decode_q4_0(const Byte* in, Block& out) {
@@ -94,8 +114,7 @@ void decode_q2_k(const Byte* in, Block& out) {
 void decode_q3_k(const Byte* in, Block& out) {
   const Byte* scales = in + 96;
   split_crumbs(in + 32, out.codes.data());
-  for (int i = 0; i < 256; ++i)
-    out.codes[i] |= static_cast<Byte>(((in[i % 32] >> (i / 32)) & 1) << 2);
+  add_mask_bits(in, 2, out.codes.data());
   for (int i = 0; i < 16; ++i) {
     const int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
     const int high = (scales[8 + i % 4] >> (2 * (i / 4))) & 3;
@@ -136,8 +155,7 @@ void decode_q5_k(const Byte* in, Block& out) {
   take(out.minimum, in + 2);
   split_six_bits(in + 4, out);
   split_long_nibbles(in + 48, out.codes.data());
-  for (int i = 0; i < 256; ++i)
-    out.codes[i] |= static_cast<Byte>(((in[16 + i % 32] >> (i / 32)) & 1) << 4);
+  add_mask_bits(in + 16, 4, out.codes.data());
 }
 
 /// 128 bytes of low nibbles (in each half of 128 elements, 64 bytes hold two runs of 64), 64 bytes
