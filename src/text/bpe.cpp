@@ -50,9 +50,9 @@ BpeModel::BpeModel(Vocabulary vocabulary, const BpeMergeList& merges, BpeOptions
     TENON_CHECK(right.size() >= prefix, ErrorCode::kCorrupt,
                 "{}: merge {} (\"{}\" \"{}\") lacks the prefix \"{}\"", where, rank, left, right,
                 options_.continuing_subword_prefix);
+    const std::int32_t left_id = id_of(left, rank), right_id = id_of(right, rank);
     merged.assign(left).append(right, prefix);
-    merges_.set(id_of(left, rank), id_of(right, rank),
-                {static_cast<std::uint32_t>(rank), id_of(merged, rank)},
+    merges_.set(left_id, right_id, {static_cast<std::uint32_t>(rank), id_of(merged, rank)},
                 !options_.first_merge_wins);
   }
   has_all_byte_pieces_ = options_.byte_fallback;

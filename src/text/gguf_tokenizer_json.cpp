@@ -62,8 +62,7 @@ std::string gguf_tokenizer_to_json(const GgufTokenizerData& data) {
   return json.dump();
 }
 
-GgufTokenizerData gguf_tokenizer_from_json(std::string_view text, std::string_view where) {
-  const Json json = Json::parse(text, where);
+static GgufTokenizerData read_data(const Json& json, std::string_view where) {
   const std::int64_t version = json.at("version", where).as_int("version");
   TENON_CHECK(version == kVersion, ErrorCode::kUnsupported,
               "{}: version {}, expected {}: written by a newer Tenon?", where, version, kVersion);
@@ -93,6 +92,11 @@ GgufTokenizerData gguf_tokenizer_from_json(std::string_view text, std::string_vi
     for (const Json& merge : merges->as_array("merges"))
       data.merges.push_back(merge.as_string("merge"));
   return data;
+}
+
+GgufTokenizerData gguf_tokenizer_from_json(std::string_view text, std::string_view where) {
+  const Json json = Json::parse(text, where);
+  return naming_source(where, [&] { return read_data(json, where); });
 }
 
 }  // namespace tenon

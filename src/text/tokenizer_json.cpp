@@ -124,10 +124,7 @@ std::vector<AddedToken> read_added_tokens(const Json& root) {
   return tokens;
 }
 
-}  // namespace
-
-Tokenizer::Parts parts_from_json(std::string_view tokenizer_json, std::string_view where) {
-  const Json root = Json::parse(tokenizer_json, where);
+Tokenizer::Parts make_parts(const Json& root, std::string_view where) {
   const Json& model = root.at("model", where);
   Tokenizer::Parts parts;
   if (const Json* const json = find_field(root, "normalizer"))
@@ -152,6 +149,13 @@ Tokenizer::Parts parts_from_json(std::string_view tokenizer_json, std::string_vi
   if (const Json* const unk = find_field(model, "unk_id"))
     parts.unk = static_cast<std::int32_t>(unk->as_int("model.unk_id"));
   return parts;
+}
+
+}  // namespace
+
+Tokenizer::Parts parts_from_json(std::string_view tokenizer_json, std::string_view where) {
+  const Json root = Json::parse(tokenizer_json, where);
+  return naming_source(where, [&] { return make_parts(root, where); });
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json,
