@@ -72,7 +72,8 @@ TEST(JinjaLimits, DeepRecursion) {
   expect_exhausted("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
   expect_exhausted("{% macro m(f) %}{{ f(f) }}{% endmacro %}{{ m(m) }}");
   expect_exhausted("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}");
-  expect_exhausted("{% macro m() %}{% call m() %}{{ caller }}{% endcall %}{{ caller }}{% endmacro %}{{ m() }}");
+  expect_exhausted(
+      "{% macro m() %}{% call m() %}{{ caller }}{% endcall %}{{ caller }}{% endmacro %}{{ m() }}");
   expect_exhausted(
       "{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}"
       "{{ ns.l }}");
