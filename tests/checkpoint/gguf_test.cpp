@@ -97,7 +97,8 @@ TEST(Gguf, MixedTypesLoad) {
 }
 
 TEST(Gguf, MissingPartsAreNamed) {
-  const fs::path folder = fs::path(testing::TempDir()) / "tenon_gguf_parts";
+  const fs::path folder =
+      fs::path(testing::TempDir()) / ("tenon_gguf_parts_" + std::to_string(::getpid()));
   fs::create_directories(folder);
   const auto part = [&](int i) {
     return "llama_split-0000" + std::to_string(i) + "-of-00003.gguf";

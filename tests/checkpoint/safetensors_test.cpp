@@ -92,7 +92,8 @@ TEST_F(SafetensorsTest, WriterFindsOurBugs) {
 }
 
 TEST(Safetensors, UnalignedTensorsAreCopied) {
-  const fs::path path = fs::path(testing::TempDir()) / "tenon_unaligned.safetensors";
+  const fs::path path = fs::path(testing::TempDir()) /
+                        ("tenon_unaligned_" + std::to_string(::getpid()) + ".safetensors");
   const Bytes bytes = file_with(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                                 R"("b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})",
                                 9);

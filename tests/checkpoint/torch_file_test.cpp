@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -199,6 +200,19 @@ TEST(TorchFile, OtherFormats) {
                [&] { parse(zip({{"a/data.pkl", "."}, {"a/byteorder", "big"}})); }, {"big"});
   expect_error(ErrorCode::kCorrupt, [&] { parse(zip({{"a/data.pkl", "."}, {"a/data.pkl", "."}})); },
                {"one name"});
+}
+
+TEST(TorchFile, Zip64) {
+  PickleWriter pickle;
+  pickle.raw("}").string("w").tensor("FloatStorage", "0", 6, 0, {2, 3}, {3, 1});
+  const Bytes bytes = zip({{"x/data.pkl", pickle.raw("s").done()}, {"x/data/0", floats(6)}}, true);
+  const std::vector<TorchTensor> tensors = parse_torch_file(bytes, "test");
+  ASSERT_EQ(tensors.size(), 1U);
+  EXPECT_EQ(tensors[0].storage_bytes, 24U);
+  float last = 0;
+  std::memcpy(&last, bytes.data() + tensors[0].storage_offset + 20, 4);
+  EXPECT_EQ(last, 5.0F);
+  expect_survives_damage(parse, bytes, bytes.size(), 3000);
 }
 
 TEST(TorchFile, Damage) {

@@ -21,25 +21,45 @@ inline std::string text_of(const ByteWriter& writer) {
   return {reinterpret_cast<const char*>(writer.bytes().data()), writer.bytes().size()};
 }
 
-/// A zip archive of stored entries, without checksums.
-inline std::vector<std::byte> zip(const std::vector<ZipItem>& items) {
+/// A zip archive of stored entries, without checksums; with the records of zip64 where asked.
+inline std::vector<std::byte> zip(const std::vector<ZipItem>& items, bool zip64 = false) {
   ByteWriter out;
   ByteWriter directory;
   for (const ZipItem& item : items) {
-    const auto offset = static_cast<std::uint32_t>(out.bytes().size());
-    const auto size = static_cast<std::uint32_t>(item.content.size());
+    const std::uint64_t offset = out.bytes().size();
+    const std::uint64_t size = item.content.size();
     const auto name = static_cast<std::uint16_t>(item.name.size());
+    const auto narrow = [&](std::uint64_t value) {
+      return zip64 ? 0xFFFFFFFFU : static_cast<std::uint32_t>(value);
+    };
     out.number(std::uint32_t{0x04034b50}).number(std::uint32_t{0}).number(item.method).zeros(8);
-    out.number(size).number(size).number(name).number(std::uint16_t{0}).text(item.name);
+    out.number(narrow(size)).number(narrow(size)).number(name).zeros(2).text(item.name);
     out.text(item.content);
     directory.number(std::uint32_t{0x02014b50}).zeros(6).number(item.method).zeros(8);
-    directory.number(size).number(size).number(name).zeros(12).number(offset).text(item.name);
+    directory.number(narrow(size)).number(narrow(size)).number(name);
+    directory.number(std::uint16_t(zip64 ? 28 : 0)).zeros(10).number(narrow(offset));
+    directory.text(item.name);
+    if (zip64)
+      directory.number(std::uint16_t{1})
+          .number(std::uint16_t{24})
+          .number(size)
+          .number(size)
+          .number(offset);
   }
-  const auto offset = static_cast<std::uint32_t>(out.bytes().size());
-  const auto count = static_cast<std::uint16_t>(items.size());
+  const std::uint64_t offset = out.bytes().size();
+  const std::uint64_t size = directory.bytes().size();
+  const std::uint64_t count = items.size();
   out.text(text_of(directory));
-  out.number(std::uint32_t{0x06054b50}).zeros(4).number(count).number(count);
-  out.number(static_cast<std::uint32_t>(directory.bytes().size())).number(offset).zeros(2);
+  if (zip64) {
+    const std::uint64_t end = out.bytes().size();
+    out.number(std::uint32_t{0x06064b50}).number(std::uint64_t{44}).zeros(12);
+    out.number(count).number(count).number(size).number(offset);
+    out.number(std::uint32_t{0x07064b50}).zeros(4).number(end).number(std::uint32_t{1});
+  }
+  const auto entries = static_cast<std::uint16_t>(zip64 ? 0xFFFF : count);
+  out.number(std::uint32_t{0x06054b50}).zeros(4).number(entries).number(entries);
+  out.number(zip64 ? 0xFFFFFFFFU : static_cast<std::uint32_t>(size));
+  out.number(zip64 ? 0xFFFFFFFFU : static_cast<std::uint32_t>(offset)).zeros(2);
   return out.bytes();
 }
 
