@@ -17,7 +17,7 @@
 namespace tenon::cpu {
 namespace {
 
-constexpr std::int64_t kLongestChunk = 128;
+constexpr std::int64_t kLongestChunk = 64;
 constexpr std::int64_t kUsualChunk = 64;
 constexpr int kWholeRow = 40;  // a group_shift past every chunk
 

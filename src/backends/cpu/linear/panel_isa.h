@@ -9,7 +9,7 @@
 //            kI4, kLut4   [K / 8][16 rows] 32-bit words of eight nibbles, lowest column first
 //   factors  a group each: 16 scales, then 16 minima where the matrix has them
 //   supers   two-level only, a super-block each: 16 scales, then 16 minima
-// Sums run over one chunk (at most 128 columns, inside one group) in ascending K, then over chunks
+// Sums run over one chunk (at most 64 columns, inside one group) in ascending K, then over chunks
 // in ascending order. Every path of an instruction set that claims row invariance keeps to that.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

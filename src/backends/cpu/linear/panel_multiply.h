@@ -1,11 +1,12 @@
 // Rows of x times panels in fp32, at any number of rows with the same sums in the same order.
 //
-// Few rows (decode): a sweep over kGemvPanels panels at once, each code decoded in registers and
+// Few rows (decode): a sweep over kSweepPanels panels at once, each code decoded in registers and
 // used for all rows; memory-bound, so the aim is that decoding stays below the time of the loads
 // (int4 with AVX-512: a shift, a permute and an FMA for 16 weights). Panels give the independent
 // chains that hide the FMA's latency, since within a panel the order is fixed.
-// Many rows (prefill): about 128 columns of kTilePanels panels are decoded once into a scratch that
-// stays in L1 (4 panels x 128 x 64 B = 32 KB), then kTileRows rows at a time run over it; the sums
+// Many rows (prefill): about 64 columns of kTilePanels panels are decoded once into a scratch that
+// stays in L1 (4 panels x 64 x 64 B = 16 KB; rows of x often lie 4 KB x n apart, so they compete
+// for the same sets and need the other half), then kTileRows rows at a time run over it; the sums
 // lie in the caller's buffer between blocks. Bound by FMAs: 10 loads for 24 FMAs.
 // Both add a chunk's products in one chain and then fold it in: sum = scale * chain + sum.
 // SPDX-License-Identifier: Apache-2.0
@@ -16,7 +17,7 @@
 namespace tenon::cpu {
 namespace {
 
-constexpr std::int64_t kBlockColumns = 128;  // chunks are at most this long
+constexpr std::int64_t kBlockColumns = 64;  // chunks are at most this long
 
 /// One part of a PanelCall.
 struct PartCall : PanelPart {
@@ -39,17 +40,23 @@ TENON_INLINE void fold(const PartCall& call, std::int64_t row, const std::byte* 
                        Vec (&sum)[kRows][kPanels]) {
   const PanelMatrix& m = *call.matrix;
   if (m.factors == FactorKind::kNone) {
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) sum[r][p] = add(sum[r][p], chain[r][p]);
     return;
   }
+#pragma GCC unroll 8
   for (int p = 0; p < kPanels; ++p) {
     const Vec scale = group_factor(m, panel + p * m.panel_bytes, chunk, false);
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) sum[r][p] = fma(scale, chain[r][p], sum[r][p]);
   }
   if (!m.minimum) return;
+#pragma GCC unroll 8
   for (int p = 0; p < kPanels; ++p) {
     const Vec minimum = group_factor(m, panel + p * m.panel_bytes, chunk, true);
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const Vec x_sum = set1(call.sums[(row + r) * m.chunks + chunk]);
       sum[r][p] = fma(minimum, x_sum, sum[r][p]);
@@ -70,19 +77,26 @@ void sweep(const PartCall& call, std::int64_t row, std::int64_t first) {
   const std::int64_t x_stride = call.x_stride;
   const std::int64_t columns = swept_columns<kKind>(m);
   Vec sum[kRows][kPanels];
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) sum[r][p] = zero();
   for (std::int64_t chunk = 0; chunk < m.chunks; ++chunk) {
     const std::int64_t end = smaller((chunk + 1) * m.chunk, columns);
     Vec chain[kRows][kPanels];
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) chain[r][p] = zero();
     for (std::int64_t k = chunk * m.chunk; k < end; k += C::kStep, at += C::kBytes) {
       typename C::Raw raw[kPanels];
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) raw[p] = C::raw(at + p * panel_bytes);
       unrolled<C::kStep>([&]<int J>() __attribute__((always_inline)) {
+#pragma GCC unroll 8
         for (int p = 0; p < kPanels; ++p) {
           const Vec w = codes.template at<J>(raw[p]);
+#pragma GCC unroll 8
           for (int r = 0; r < kRows; ++r)
             chain[r][p] = fma(w, set1(x[r * x_stride + k + J]), chain[r][p]);
         }
@@ -90,7 +104,9 @@ void sweep(const PartCall& call, std::int64_t row, std::int64_t first) {
     }
     fold<kRows, kPanels>(call, row, panel, chunk, chain, sum);
   }
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p)
       store(call.out + (row + r) * call.out_stride + (first + p) * kPanelRows, sum[r][p]);
 }
@@ -112,6 +128,7 @@ void decode(const PanelMatrix& m, const std::byte* panel, const DecodedBlock& bl
   const C codes(m);
   const std::int64_t begin = block.first_chunk * m.chunk;
   const std::int64_t end = smaller(begin + block.chunks * m.chunk, block.columns);
+#pragma GCC unroll 8
   for (int p = 0; p < kPanels; ++p) {
     const std::byte* at = panel + p * m.panel_bytes + begin / C::kStep * C::kBytes;
     float* out = block.values + p * kPanelRows;
@@ -144,18 +161,25 @@ void tile(const PartCall& call, const DecodedBlock& block, std::int64_t row, std
     const std::int64_t chunk = block.first_chunk + c;
     const std::int64_t end = smaller((chunk + 1) * m.chunk, block.columns);
     Vec chain[kRows][kPanels];
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) chain[r][p] = zero();
     for (std::int64_t k = chunk * m.chunk; k < end; ++k, w += kPanels * kPanelRows) {
       Vec values[kPanels];
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) values[p] = load(w + p * kPanelRows);
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Vec xs = set1(x[r * x_stride + k]);
+#pragma GCC unroll 8
         for (int p = 0; p < kPanels; ++p) chain[r][p] = fma(values[p], xs, chain[r][p]);
       }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       float* sums = out + r * call.out_stride;
+#pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
         Vec sum = chunk == 0 ? zero() : load(sums + p * kPanelRows);
         const std::int64_t slot = (c * kPanels + p) * kPanelRows;
@@ -204,30 +228,36 @@ void multiply_many(const PartCall& call, std::int64_t first) {
 template <CodeKind kKind, int kPanels>
 void multiply_few(const PartCall& call, std::int64_t first) {
   std::int64_t row = 0;
-  if constexpr (kGemvRows >= 4)
+  if constexpr (kWideSweeps && kPanels <= 2)
+    for (; row + 8 <= call.rows; row += 8) sweep<kKind, 8, kPanels>(call, row, first);
+  if constexpr (kSweepRows >= 4)
     for (; row + 4 <= call.rows; row += 4) sweep<kKind, 4, kPanels>(call, row, first);
-  if constexpr (kGemvRows >= 2)
+  if constexpr (kSweepRows >= 2)
     for (; row + 2 <= call.rows; row += 2) sweep<kKind, 2, kPanels>(call, row, first);
   for (; row < call.rows; ++row) sweep<kKind, 1, kPanels>(call, row, first);
 }
 
+template <CodeKind kKind>
+void multiply_as(const PartCall& call) {
+  std::int64_t first = 0;
+  if (call.rows <= kSweepRows) {
+    if (!kWideSweeps || call.rows < 8)
+      for (; first + kSweepPanels <= call.count; first += kSweepPanels)
+        multiply_few<kKind, kSweepPanels>(call, first);
+    if constexpr (kSweepPanels >= 4)
+      for (; first + 2 <= call.count; first += 2) multiply_few<kKind, 2>(call, first);
+    for (; first < call.count; ++first) multiply_few<kKind, 1>(call, first);
+    return;
+  }
+  for (; first + kTilePanels <= call.count; first += kTilePanels)
+    multiply_many<kKind, kTilePanels>(call, first);
+  if constexpr (kTilePanels >= 4)
+    for (; first + 2 <= call.count; first += 2) multiply_many<kKind, 2>(call, first);
+  for (; first < call.count; ++first) multiply_many<kKind, 1>(call, first);
+}
+
 void multiply_part(const PartCall& call) {
-  dispatch_codes(call.matrix->codes, [&]<CodeKind kKind>() {
-    std::int64_t first = 0;
-    if (call.rows <= kGemvRows) {
-      for (; first + kGemvPanels <= call.count; first += kGemvPanels)
-        multiply_few<kKind, kGemvPanels>(call, first);
-      if constexpr (kGemvPanels >= 4)
-        for (; first + 2 <= call.count; first += 2) multiply_few<kKind, 2>(call, first);
-      for (; first < call.count; ++first) multiply_few<kKind, 1>(call, first);
-      return;
-    }
-    for (; first + kTilePanels <= call.count; first += kTilePanels)
-      multiply_many<kKind, kTilePanels>(call, first);
-    if constexpr (kTilePanels >= 4)
-      for (; first + 2 <= call.count; first += 2) multiply_many<kKind, 2>(call, first);
-    for (; first < call.count; ++first) multiply_many<kKind, 1>(call, first);
-  });
+  dispatch_codes(call.matrix->codes, [&]<CodeKind kKind>() { multiply_as<kKind>(call); });
 }
 
 void multiply(const PanelCall& call) {
@@ -236,7 +266,7 @@ void multiply(const PanelCall& call) {
 }
 
 [[maybe_unused]] std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
-  if (rows <= kGemvRows) return 0;
+  if (rows <= kSweepRows) return 0;
   return 3 * kBlockColumns * kTilePanels * kPanelRows * static_cast<std::int64_t>(sizeof(float));
 }
 

@@ -11,7 +11,8 @@
 // or read where it lies when the weight is bf16); 2 x 2 tiles of sums run over the block's depth
 // and are kept in the caller's buffer between blocks. Per 32 columns and product: 4 tile products
 // of 16 cycles for at most 4 tile loads of 8 to 16 cycles, so the tile unit is the limit. The next
-// pair's weights are prefetched into L2 meanwhile. SPDX-License-Identifier: Apache-2.0
+// pair's weights are prefetched into L2 meanwhile.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "backends/cpu/linear/panel_codes.h"
@@ -226,15 +227,35 @@ constexpr std::int64_t block_columns() {
   return kXTerms == 1 ? 512 : 256;
 }
 
+/// Codes that the next pair of panels will need, fetched while this one is worked on.
+struct Upcoming {
+  const std::byte* panel;  // null: none
+  std::int64_t stride;     // to the second panel
+  std::int64_t bytes;      // of each
+
+  TENON_INLINE void fetch(const Upcoming& u, std::int64_t part, std::int64_t parts) {
+    if (u.panel == nullptr) return;
+    const std::int64_t begin = u.bytes / 64 * part / parts;
+    const std::int64_t end = u.bytes / 64 * (part + 1) / parts;
+    for (std::int64_t line = begin; line < end; ++line) {
+      _mm_prefetch(reinterpret_cast<const char*>(u.panel + line * 64), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(u.panel + u.stride + line * 64), _MM_HINT_T1);
+    }
+  }
+};
+
 template <int kPanels, int kXTerms, int kWTerms>
 void multiply_rows(const PanelCall& call, const TileScratch& scratch, const WeightTiles (&w)[2],
-                   std::int64_t depth, float* out, bool first) {
+                   std::int64_t depth, float* out, bool first, const Upcoming& next) {
+  const std::int64_t pairs = (call.rows + 2 * kTileSide - 1) / (2 * kTileSide);
   const std::int64_t x_stride = depth * kXTerms * kTileBytes;
   const std::byte* x = scratch.x;
   std::int64_t row = 0;
-  for (; row + 2 * kTileSide <= call.rows; row += 2 * kTileSide, x += 2 * x_stride)
+  for (; row + 2 * kTileSide <= call.rows; row += 2 * kTileSide, x += 2 * x_stride) {
+    Upcoming::fetch(next, row / (2 * kTileSide), pairs);
     tile_products<2, kPanels, kXTerms, kWTerms>(
         x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first});
+  }
   for (; row + kTileSide <= call.rows; row += kTileSide, x += x_stride)
     tile_products<1, kPanels, kXTerms, kWTerms>(
         x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first});
@@ -258,7 +279,17 @@ void multiply_part_block(const PanelCall& call, const PanelPart& part, const Til
                          std::int64_t begin, std::int64_t depth) {
   const PanelMatrix& m = *part.matrix;
   const bool first = begin == 0;
+  constexpr std::int64_t kStepBytes = Codes<kKind>::kBytes;
+  const auto codes_at = [](std::int64_t column) {
+    return column / Codes<kKind>::kStep * kStepBytes;
+  };
   for (std::int64_t p = 0; p < part.count; p += 2) {
+    Upcoming next = {nullptr, 0, 0};
+    if (p + 3 < part.count) {
+      next.panel = m.data + (part.panel + p + 2) * m.panel_bytes + codes_at(begin);
+      next.stride = m.panel_bytes;
+      next.bytes = codes_at(smaller(depth * kTileColumns, m.stored_columns - begin));
+    }
     const std::byte* panel = m.data + (part.panel + p) * m.panel_bytes;
     const bool pair = p + 1 < part.count;
     WeightTiles w[2];
@@ -277,9 +308,9 @@ void multiply_part_block(const PanelCall& call, const PanelPart& part, const Til
     }
     float* out = part.out + p * kPanelRows;
     if (pair)
-      multiply_rows<2, kXTerms, kWTerms>(call, scratch, w, depth, out, first);
+      multiply_rows<2, kXTerms, kWTerms>(call, scratch, w, depth, out, first, next);
     else
-      multiply_rows<1, kXTerms, kWTerms>(call, scratch, w, depth, out, first);
+      multiply_rows<1, kXTerms, kWTerms>(call, scratch, w, depth, out, first, next);
   }
 }
 

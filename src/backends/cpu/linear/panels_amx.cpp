@@ -12,7 +12,7 @@ namespace {
 
 template <int kXTerms>
 void multiply_amx(const PanelCall& call) {
-  if (call.rows <= kGemvRows)
+  if (call.rows <= kXTerms * 4)
     multiply(call);
   else
     multiply_tiles<kXTerms>(call);

@@ -1,5 +1,6 @@
 // Panels in plain C++ for any x86-64. Without FMA: its sums differ from the other sets' in
-// rounding. SPDX-License-Identifier: Apache-2.0
+// rounding.
+// SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/linear/vec16_portable.h"
 //
 #include "backends/cpu/linear/panel_epilogue.h"

@@ -22,8 +22,9 @@ struct Lut {
   __m256 low, high;
 };
 
-constexpr int kGemvRows = 2;
-constexpr int kGemvPanels = 2;
+constexpr int kSweepRows = 2;  // rows up to which codes are decoded as they are used
+constexpr int kSweepPanels = 2;
+constexpr bool kWideSweeps = false;
 constexpr int kTileRows = 6;  // 6 x 2 registers of sums, 2 of weights, 1 of x: 15 of 16
 constexpr int kTilePanels = 1;
 

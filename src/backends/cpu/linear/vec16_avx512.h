@@ -22,8 +22,9 @@ struct Lut {
   __m512 v;
 };
 
-constexpr int kGemvRows = 4;  // rows up to which codes are decoded as they are used
-constexpr int kGemvPanels = 4;
+constexpr int kSweepRows = 16;  // rows up to which codes are decoded as they are used
+constexpr int kSweepPanels = 4;
+constexpr bool kWideSweeps = true;  // 8 rows x 2 panels too: 16 chains in 32 registers
 constexpr int kTileRows = 6;  // 6 x 4 vectors of sums, 4 of weights, 1 of x: 29 of 32 registers
 constexpr int kTilePanels = 4;
 

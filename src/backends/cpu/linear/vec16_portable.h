@@ -21,8 +21,9 @@ struct Lut {
   const float* v;
 };
 
-constexpr int kGemvRows = 1;
-constexpr int kGemvPanels = 1;
+constexpr int kSweepRows = 1;  // rows up to which codes are decoded as they are used
+constexpr int kSweepPanels = 1;
+constexpr bool kWideSweeps = false;
 constexpr int kTileRows = 2;
 constexpr int kTilePanels = 1;
 
