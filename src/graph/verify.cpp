@@ -33,6 +33,7 @@ class Verifier {
  private:
   static constexpr std::int32_t kUnmade = -2;
   static constexpr std::int32_t kInput = -1;
+  static constexpr std::int64_t kMaxUnits = std::int64_t{1} << 31;
 
   template <class... Args>
   void check(bool condition, fmt::format_string<Args...> format, Args&&... args) const {
@@ -53,9 +54,11 @@ class Verifier {
   void axes() const {
     for (const auto& [name, axis] : graph_.axes) {
       check_name(name, fmt::format("graph \"{}\": an axis", graph_.name));
-      check(axis.units > 0 && axis.groups >= 0 && axis.granule > 0,
-            "axis \"{}\" has {} units, {} groups and granule {}, expected positive numbers", name,
-            axis.units, axis.groups, axis.granule);
+      // Below 2^31, so that cutting them never overflows.
+      check(axis.units > 0 && axis.units < kMaxUnits && axis.groups >= 0 && axis.granule > 0,
+            "axis \"{}\" has {} units, {} groups and granule {}, expected positive numbers below "
+            "2^31",
+            name, axis.units, axis.groups, axis.granule);
       check(axis.groups == 0 || axis.units % axis.groups == 0,
             "axis \"{}\": {} groups do not divide {} units", name, axis.groups, axis.units);
     }
