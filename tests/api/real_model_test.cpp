@@ -6,6 +6,7 @@
 
 #include "api/convert.h"
 #include "api/engine_cache.h"
+#include "api/eval_metrics.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "fixture.h"
@@ -47,36 +48,17 @@ LlmOptions options() {
   return options;
 }
 
-/// Mean KL of the reference from the model over the stored tokens, all others taken as one event.
+/// Mean KL of the stored reference from the model.
 double mean_kl(LLM& llm) {
-  const auto file = SafetensorsFile::open(data_path("real_model") / "logprobs.safetensors");
-  std::vector<std::int32_t> ids = read_ids(*file, "input_ids");
-  ids.pop_back();
-  const TokenLogits logits = llm.logits(ids);
-  const QuantizedTensor top_ids = file->load("top_ids");
-  const QuantizedTensor top = file->load("top_logprobs");
-  const QuantizedTensor rest = file->load("rest_mass");
-  const std::int64_t k = top_ids.shape[1];
+  const StoredLogprobs reference =
+      read_logprobs(data_path("real_model") / "logprobs.safetensors");
   double sum = 0;
-  for (std::size_t t = 0; t < ids.size(); ++t) {
-    const float* row = logits.values.data() + t * static_cast<std::size_t>(logits.vocab_size);
-    double total = 0;
-    const float largest = *std::max_element(row, row + logits.vocab_size);
-    for (std::int64_t v = 0; v < logits.vocab_size; ++v) total += std::exp(double{row[v]} - largest);
-    const double log_total = std::log(total) + largest;
-    double inside = 0;
-    for (std::int64_t j = 0; j < k; ++j) {
-      const std::size_t at = t * static_cast<std::size_t>(k) + static_cast<std::size_t>(j);
-      const double reference = top.codes.view().as<float>()[at];
-      const double mine = row[top_ids.codes.view().as<std::int32_t>()[at]] - log_total;
-      sum += std::exp(reference) * (reference - mine);
-      inside += std::exp(mine);
-    }
-    const double reference_rest = rest.codes.view().as<float>()[t];
-    if (reference_rest > 0)
-      sum += reference_rest * (std::log(reference_rest) - std::log(std::max(1 - inside, 1e-12)));
-  }
-  return sum / static_cast<double>(ids.size());
+  for_each_position(llm, reference.input_ids, static_cast<std::int64_t>(reference.top.size()),
+                    [&](std::int64_t position, std::span<const double> logprobs) {
+                      sum += kl_divergence(reference.top[static_cast<std::size_t>(position)],
+                                           logprobs);
+                    });
+  return sum / static_cast<double>(reference.top.size());
 }
 
 double measured_kl(const std::string& model, LlmOptions given) {
