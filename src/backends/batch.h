@@ -30,6 +30,8 @@ struct SlotUpdate {
   std::int32_t sample_index = 0;           ///< which of a request's n samples: part of the RNG key
   std::vector<std::int32_t> end_ids;       ///< held back while fewer than min_tokens are out
   std::vector<std::int32_t> history;       ///< tokens that penalties look at: the prompt
+  std::vector<std::int32_t> outputs;       ///< sampled before, by a sequence that comes back after
+                                           ///< an eviction: they count for penalties and min_tokens
 };
 
 /// Work on the cache before the step.

@@ -89,6 +89,7 @@ CpuExecutable::CpuExecutable(Parts parts)
     : parts_(std::move(parts)),
       logits_(find_logits(parts_.program)),
       vocabulary_(vocabulary_of(parts_.program)),
+      isa_(isa_kernels(CpuFeatures::detect(parts_.program.policy.max_isa))),
       cache_(parts_.program.cache),
       slots_(parts_.program.slots, parts_.program.cache) {
   const auto allocate = [](std::int64_t bytes) {
@@ -211,7 +212,7 @@ void CpuExecutable::sample_sequence(std::int64_t sequence, std::span<const std::
   // The new token's place in its sequence, whatever part of the sequence this step held.
   const std::int64_t position = batch_.cached_tokens[s] + token - batch_.token_begin[s] + 1;
   const auto scratch = SamplerScratch::over(
-      sampler_memory_.get() + worker * SamplerScratch::bytes(vocabulary_), vocabulary_);
+      sampler_memory_.get() + worker * SamplerScratch::bytes(vocabulary_), vocabulary_, isa_);
   SampledToken sampled =
       sample_token({logits, vocabulary}, slot.sampling, position, allowed, scratch);
   if (sampled.token < 0) return;

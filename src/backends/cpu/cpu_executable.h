@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/cpu/cpu_kernel.h"
+#include "backends/cpu/isa/isa_kernels.h"
 #include "backends/cpu/paged_cache.h"
 #include "backends/cpu/rope_tables.h"
 #include "backends/cpu/slots.h"
@@ -50,6 +51,7 @@ class CpuExecutable final : public Executable {
   Parts parts_;
   int logits_ = -1;  // value index; -1: this rank has none
   std::int64_t vocabulary_ = 0;
+  const IsaKernels* isa_ = nullptr;  // of the sampler
   std::shared_ptr<std::byte> arena_;
   std::shared_ptr<std::byte> inputs_;
   std::shared_ptr<std::byte> workspace_;

@@ -16,8 +16,9 @@ bool before(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
 }
 
+// A temperature whose inverse would blow up leaves one token anyway.
 bool is_greedy(const SamplingParams& params) {
-  return params.temperature <= 0.F || params.top_k == 1;
+  return params.temperature < 1e-6F || params.top_k == 1;
 }
 
 bool has_penalties(const SamplingParams& params) {
@@ -81,16 +82,33 @@ std::int32_t walk(std::size_t count, double target, Weight weight, Token token) 
   return last;  // rounding left the target just beyond the sum
 }
 
+// Sum of exp((x - largest) * inverse), written to `weights` where that is not null. NaN counts 0.
+double sum_of_weights(std::span<const float> logits, float largest, float inverse, float* weights,
+                      const IsaKernels* isa) {
+  if (isa != nullptr)
+    return isa->sum_exp(logits.data(), largest, inverse, weights,
+                        static_cast<std::int64_t>(logits.size()));
+  double total = 0.0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const float weight = logits[i] > kNever ? std::exp((logits[i] - largest) * inverse) : 0.F;
+    if (weights != nullptr) weights[i] = weight;
+    total += static_cast<double>(weight);
+  }
+  return total;
+}
+
 // No order is needed: every token at least min_p times as likely as the likeliest.
-std::int32_t draw_unordered(std::span<float> logits, const SamplingParams& params, double u) {
+std::int32_t draw_unordered(std::span<float> logits, const SamplingParams& params, double u,
+                            const IsaKernels* isa) {
   const float largest = largest_of(logits);
   if (!(largest > kNever)) return -1;
-  const float inverse = 1.F / params.temperature;
-  double total = 0.0;
-  for (float& x : logits) {
-    const float weight = std::exp((x - largest) * inverse);
-    x = weight >= params.min_p ? weight : 0.F;  // NaN becomes 0 as well
-    total += static_cast<double>(x);
+  double total = sum_of_weights(logits, largest, 1.F / params.temperature, logits.data(), isa);
+  if (params.min_p > 0.F) {
+    total = 0.0;
+    for (float& weight : logits) {
+      if (weight < params.min_p) weight = 0.F;
+      total += static_cast<double>(weight);
+    }
   }
   return walk(
       logits.size(), u * total, [&](std::size_t i) { return static_cast<double>(logits[i]); },
@@ -119,21 +137,15 @@ Weighted cut(std::span<Candidate> candidates, double mass, float min_p) {
   return out;
 }
 
-double weight_of_all(std::span<const float> logits, float largest, float inverse) {
-  double total = 0.0;
-  for (const float x : logits)
-    if (x > kNever) total += static_cast<double>(std::exp((x - largest) * inverse));
-  return total;
-}
-
 // top_p without top_k: most of the weight lies on few tokens, so ever longer runs of the likeliest
 // are looked at until their weight suffices. The whole vocabulary is sorted only where it is flat.
 Weighted nucleus(std::span<const float> logits, const SamplingParams& params, float largest,
-                 std::span<Candidate> buffer) {
+                 const SamplerScratch& scratch) {
   const float inverse = 1.F / params.temperature;
-  const double mass = static_cast<double>(params.top_p) * weight_of_all(logits, largest, inverse);
+  const double mass = static_cast<double>(params.top_p) *
+                      sum_of_weights(logits, largest, inverse, nullptr, scratch.isa);
   for (std::int64_t count = 256;; count *= 8) {
-    const auto candidates = select_top(logits, count, buffer);
+    const auto candidates = select_top(logits, count, scratch.candidates);
     const bool all = static_cast<std::int64_t>(candidates.size()) < count;
     to_weights(candidates, largest, inverse);
     const Weighted out = cut(candidates, mass, params.min_p);
@@ -142,13 +154,13 @@ Weighted nucleus(std::span<const float> logits, const SamplingParams& params, fl
 }
 
 std::int32_t draw_ordered(std::span<const float> logits, const SamplingParams& params, double u,
-                          std::span<Candidate> buffer) {
+                          const SamplerScratch& scratch) {
   const float largest = largest_of(logits);
   if (!(largest > kNever)) return -1;
   const bool nucleus_wanted = params.top_p > 0.F && params.top_p < 1.F;
   Weighted weighted;
   if (params.top_k > 0) {
-    const auto candidates = select_top(logits, params.top_k, buffer);
+    const auto candidates = select_top(logits, params.top_k, scratch.candidates);
     to_weights(candidates, largest, 1.F / params.temperature);
     double total = 0.0;
     for (const Candidate& c : candidates) total += static_cast<double>(c.logit);
@@ -156,7 +168,7 @@ std::int32_t draw_ordered(std::span<const float> logits, const SamplingParams& p
                                        : std::numeric_limits<double>::infinity();
     weighted = cut(candidates, mass, params.min_p);
   } else {
-    weighted = nucleus(logits, params, largest, buffer);
+    weighted = nucleus(logits, params, largest, scratch);
   }
   return walk(
       weighted.kept.size(), u * weighted.total,
@@ -164,24 +176,26 @@ std::int32_t draw_ordered(std::span<const float> logits, const SamplingParams& p
       [&](std::size_t i) { return weighted.kept[i].token; });
 }
 
-std::int32_t choose(std::span<float> logits, const SamplingState& state, std::int64_t position,
-                    std::span<Candidate> buffer) {
+// Out of scratch.logits.
+std::int32_t choose(const SamplingState& state, std::int64_t position,
+                    const SamplerScratch& scratch) {
   const SamplingParams& params = state.params;
-  if (is_greedy(params)) return argmax(logits);
+  if (is_greedy(params)) return argmax(scratch.logits);
   const double u = uniform(params.seed.value_or(0), static_cast<std::uint32_t>(state.sample_index),
                            static_cast<std::uint64_t>(position));
   const bool ordered = params.top_k > 0 || (params.top_p > 0.F && params.top_p < 1.F);
-  return ordered ? draw_ordered(logits, params, u, buffer) : draw_unordered(logits, params, u);
+  return ordered ? draw_ordered(scratch.logits, params, u, scratch)
+                 : draw_unordered(scratch.logits, params, u, scratch.isa);
 }
 
-void add_logprobs(std::span<const float> logits, std::int32_t top, std::span<Candidate> buffer,
+void add_logprobs(std::span<const float> logits, std::int32_t top, const SamplerScratch& scratch,
                   SampledToken& out) {
   const float largest = largest_of(logits);
-  const double total = weight_of_all(logits, largest, 1.F);
+  const double total = sum_of_weights(logits, largest, 1.F, nullptr, scratch.isa);
   const auto log_total = static_cast<float>(static_cast<double>(largest) + std::log(total));
   out.logprob = logits[static_cast<std::size_t>(out.token)] - log_total;
   if (top <= 0) return;
-  for (const Candidate& c : select_top(logits, top, buffer))
+  for (const Candidate& c : select_top(logits, top, scratch.candidates))
     out.top.push_back({c.token, c.logit - log_total});
 }
 
@@ -233,10 +247,11 @@ std::int64_t SamplerScratch::bytes(std::int64_t vocabulary) {
   return (vocabulary * one + 63) / 64 * 64;
 }
 
-SamplerScratch SamplerScratch::over(std::byte* memory, std::int64_t vocabulary) {
+SamplerScratch SamplerScratch::over(std::byte* memory, std::int64_t vocabulary,
+                                    const IsaKernels* isa) {
   const auto count = static_cast<std::size_t>(vocabulary);
   auto* candidates = reinterpret_cast<Candidate*>(memory);
-  return {{reinterpret_cast<float*>(candidates + count), count}, {candidates, count}};
+  return {{reinterpret_cast<float*>(candidates + count), count}, {candidates, count}, isa};
 }
 
 SampledToken sample_token(std::span<const float> logits, const SamplingState& state,
@@ -252,10 +267,10 @@ SampledToken sample_token(std::span<const float> logits, const SamplingState& st
     if (has_penalties(state.params)) apply_penalties(state, scratch.logits);
     if (!allowed.empty()) apply_mask(allowed, scratch.logits);
     if (holds_back(state)) hold_back(state, scratch.logits);
-    out.token = choose(scratch.logits, state, position, scratch.candidates);
+    out.token = choose(state, position, scratch);
   }
   if (out.token >= 0 && state.params.logprobs)
-    add_logprobs(logits, *state.params.logprobs, scratch.candidates, out);
+    add_logprobs(logits, *state.params.logprobs, scratch, out);
   return out;
 }
 

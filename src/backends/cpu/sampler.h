@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/isa/isa_kernels.h"
 #include "backends/cpu/slots.h"
 
 namespace tenon::cpu {
@@ -33,13 +34,14 @@ struct SampledToken {
   std::vector<TokenLogprob> top;
 };
 
-/// Memory of one thread.
+/// Memory of one thread, and the inner loops to use (null: plain ones).
 struct SamplerScratch {
   std::span<float> logits;          ///< [vocabulary]
   std::span<Candidate> candidates;  ///< [vocabulary]
+  const IsaKernels* isa = nullptr;
 
   static std::int64_t bytes(std::int64_t vocabulary);
-  static SamplerScratch over(std::byte* memory, std::int64_t vocabulary);
+  static SamplerScratch over(std::byte* memory, std::int64_t vocabulary, const IsaKernels* isa);
 };
 
 /// `position`: of the token to be sampled in its sequence; `allowed`: a bit a token, or empty.

@@ -42,6 +42,7 @@ void Slots::apply(const SlotUpdate& update) {
     slot.sampling.end_ids = update.end_ids;
   }
   for (const std::int32_t token : update.history) slot.sampling.used[token];
+  for (const std::int32_t token : update.outputs) record(update.slot, token);
 }
 
 void Slots::record(std::int32_t slot, std::int32_t token) {
