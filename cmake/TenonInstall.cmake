@@ -22,7 +22,8 @@ target_link_options(tenon_shared PRIVATE
 # Foreign libraries come by way of the top module, for this library alone: its headers need none.
 target_link_libraries(tenon_shared PRIVATE tenon_api)
 
-file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tenon/*.h)
+set(headers chat config engine error export layers llm model sampling tenon types version)
+list(TRANSFORM headers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/include/tenon/\\1.h")
 target_sources(tenon_shared INTERFACE
   FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${headers})
 
