@@ -204,8 +204,33 @@ TENON_INLINE void last_tile(const PartCall& call, const DecodedBlock& block, std
   }
 }
 
+/// Rows of x lie far apart, where no hardware prefetcher follows: asks for the next tile's.
+TENON_INLINE void prefetch_rows(const PartCall& call, std::int64_t row, std::int64_t begin,
+                                std::int64_t end) {
+  const std::int64_t stop = smaller(row + kTileRows, call.rows);
+  for (; row < stop; ++row)
+    for (std::int64_t k = begin; k < end; k += 16)
+      __builtin_prefetch(call.x + row * call.x_stride + k);
+}
+
+/// One block of chunks for kPanels panels from `first`, all rows.
 template <CodeKind kKind, int kPanels>
-void multiply_many(const PartCall& call, std::int64_t first) {
+void multiply_block(const PartCall& call, const DecodedBlock& block, std::int64_t first) {
+  const PanelMatrix& m = *call.matrix;
+  decode<kKind, kPanels>(m, m.data + (call.panel + first) * m.panel_bytes, block);
+  const std::int64_t begin = block.first_chunk * m.chunk;
+  const std::int64_t end = smaller(begin + block.chunks * m.chunk, block.columns);
+  std::int64_t row = 0;
+  for (; row + kTileRows <= call.rows; row += kTileRows) {
+    prefetch_rows(call, row + kTileRows, begin, end);
+    tile<kTileRows, kPanels>(call, block, row, first);
+  }
+  last_tile<kTileRows - 1, kPanels>(call, block, row, first);
+}
+
+/// Blocks outside, panels inside: the block's columns of x stay in cache for all panels.
+template <CodeKind kKind>
+void multiply_many(const PartCall& call) {
   const PanelMatrix& m = *call.matrix;
   const std::int64_t block_chunks = m.chunk >= kBlockColumns ? 1 : kBlockColumns / m.chunk;
   DecodedBlock block;
@@ -213,15 +238,15 @@ void multiply_many(const PartCall& call, std::int64_t first) {
   block.scales = block.values + kBlockColumns * kTilePanels * kPanelRows;
   block.minima = block.scales + kBlockColumns * kTilePanels * kPanelRows;
   block.columns = swept_columns<kKind>(m);
-  const std::byte* panel = m.data + (call.panel + first) * m.panel_bytes;
   for (std::int64_t chunk = 0; chunk < m.chunks; chunk += block_chunks) {
     block.first_chunk = chunk;
     block.chunks = smaller(block_chunks, m.chunks - chunk);
-    decode<kKind, kPanels>(m, panel, block);
-    std::int64_t row = 0;
-    for (; row + kTileRows <= call.rows; row += kTileRows)
-      tile<kTileRows, kPanels>(call, block, row, first);
-    last_tile<kTileRows - 1, kPanels>(call, block, row, first);
+    std::int64_t first = 0;
+    for (; first + kTilePanels <= call.count; first += kTilePanels)
+      multiply_block<kKind, kTilePanels>(call, block, first);
+    if constexpr (kTilePanels >= 4)
+      for (; first + 2 <= call.count; first += 2) multiply_block<kKind, 2>(call, block, first);
+    for (; first < call.count; ++first) multiply_block<kKind, 1>(call, block, first);
   }
 }
 
@@ -249,11 +274,7 @@ void multiply_as(const PartCall& call) {
     for (; first < call.count; ++first) multiply_few<kKind, 1>(call, first);
     return;
   }
-  for (; first + kTilePanels <= call.count; first += kTilePanels)
-    multiply_many<kKind, kTilePanels>(call, first);
-  if constexpr (kTilePanels >= 4)
-    for (; first + 2 <= call.count; first += 2) multiply_many<kKind, 2>(call, first);
-  for (; first < call.count; ++first) multiply_many<kKind, 1>(call, first);
+  multiply_many<kKind>(call);
 }
 
 void multiply_part(const PartCall& call) {

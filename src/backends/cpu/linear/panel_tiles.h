@@ -24,6 +24,7 @@ constexpr std::int64_t kTileBytes = 1024;
 constexpr std::int64_t kTileColumns = 32;  // of K
 constexpr std::int64_t kTileSide = 16;
 constexpr std::int64_t kMostTerms = 3;
+constexpr std::int64_t kRowsAhead = 3;  // rows of x lie far apart: no prefetcher follows
 
 struct alignas(64) TileConfig {
   std::uint8_t palette;
@@ -95,6 +96,10 @@ void write_x_tiles(const PanelCall& call, std::int64_t columns, std::int64_t beg
                                                      : left <= 0 ? 0U
                                                                  : (1U << left) - 1U);
         const float* at = mask == 0 ? call.x : x + d * kTileColumns;
+        if (row + kRowsAhead < call.rows) {
+          __builtin_prefetch(at + kRowsAhead * call.x_stride);
+          __builtin_prefetch(at + kRowsAhead * call.x_stride + 16);
+        }
         const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), at);
         const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), at + 16);
         write_x_terms<kTerms>(low, high, to);
@@ -284,11 +289,15 @@ void multiply_part_block(const PanelCall& call, const PanelPart& part, const Til
     return column / Codes<kKind>::kStep * kStepBytes;
   };
   for (std::int64_t p = 0; p < part.count; p += 2) {
+    // After the last pair comes the first again, one block further.
+    const bool wraps = p + 2 >= part.count;
+    const std::int64_t column = wraps ? begin + depth * kTileColumns : begin;
+    const std::int64_t upcoming = wraps ? 0 : p + 2;
     Upcoming next = {nullptr, 0, 0};
-    if (p + 3 < part.count) {
-      next.panel = m.data + (part.panel + p + 2) * m.panel_bytes + codes_at(begin);
+    if (upcoming + 1 < part.count && column < m.stored_columns) {
+      next.panel = m.data + (part.panel + upcoming) * m.panel_bytes + codes_at(column);
       next.stride = m.panel_bytes;
-      next.bytes = codes_at(smaller(depth * kTileColumns, m.stored_columns - begin));
+      next.bytes = codes_at(smaller(depth * kTileColumns, m.stored_columns - column));
     }
     const std::byte* panel = m.data + (part.panel + p) * m.panel_bytes;
     const bool pair = p + 1 < part.count;

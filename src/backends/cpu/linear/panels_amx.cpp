@@ -10,9 +10,19 @@
 namespace tenon::cpu {
 namespace {
 
+/// Rows up to which decoding in registers beats making tiles, by measurement: making the terms of
+/// fewer than 16 rows' weights costs more than the products.
+template <int kXTerms>
+bool few_rows(const PanelCall& call) {
+  if (kXTerms == 1) return call.rows <= 8;
+  for (std::int64_t i = 0; i < call.part_count; ++i)
+    if (call.parts[i].matrix->codes != CodeKind::kBF16) return call.rows <= kSweepRows;
+  return call.rows <= 8;
+}
+
 template <int kXTerms>
 void multiply_amx(const PanelCall& call) {
-  if (call.rows <= kXTerms * 4)
+  if (few_rows<kXTerms>(call))
     multiply(call);
   else
     multiply_tiles<kXTerms>(call);

@@ -8,6 +8,6 @@
 
 namespace tenon::cpu {
 
-const PanelIsa kPanelAvx512 = {multiply, scratch_bytes, chunk_sums, store_sums, gate, 128, 8};
+const PanelIsa kPanelAvx512 = {multiply, scratch_bytes, chunk_sums, store_sums, gate, 128, 16};
 
 }  // namespace tenon::cpu
