@@ -6,6 +6,7 @@
 --gguf adds the chat template found in a GGUF file (key tokenizer.chat_template)."""
 
 import argparse
+import copy
 import datetime
 import json
 import os
@@ -63,7 +64,7 @@ def environment():
 def run(template, given):
     variables = {"messages": [], "tools": None, "documents": None,
                  "add_generation_prompt": False, "bos_token": "<s>", "eos_token": "</s>"}
-    variables.update(given)
+    variables.update(copy.deepcopy(given))  # some filters of jinja2 change lists in place
     try:
         return {"expected": environment().from_string(template).render(**variables)}
     except Exception as fault:  # whatever Python raises is an error there, and so it is here

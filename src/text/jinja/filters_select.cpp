@@ -33,17 +33,15 @@ Value name_of(Runtime& runtime, const Value& value, std::string_view what) {
   return value;
 }
 
-Value map(Runtime& runtime, const Value& subject, Args& args) {
-  std::vector<Value> items;
-  if (!truthy(subject)) return runtime.iterator(items);
-  if (const auto attribute =
-          args.positional.empty() ? take_named(args, "attribute") : std::nullopt) {
-    const Value missing = take_named(args, "default").value_or(Value::none());
-    if (!args.named.empty()) runtime.fault("Unexpected keyword argument '{}'", args.named[0].first);
-    for (const Value& item : to_vector(runtime, subject))
-      items.push_back(get_path(runtime, item, *attribute, missing));
-    return runtime.iterator(items);
-  }
+void map_attribute(Runtime& runtime, const Value& subject, Args& args, const Value& path,
+                   std::vector<Value>& items) {
+  const Value missing = take_named(args, "default").value_or(Value::none());
+  if (!args.named.empty()) runtime.fault("Unexpected keyword argument '{}'", args.named[0].first);
+  for (const Value& item : to_vector(runtime, subject))
+    items.push_back(get_path(runtime, item, path, missing));
+}
+
+void map_filter(Runtime& runtime, const Value& subject, Args& args, std::vector<Value>& items) {
   if (args.positional.empty()) runtime.fault("map requires a filter argument");
   const Value name = name_of(runtime, args.positional[0], "map");
   args.positional.erase(args.positional.begin());
@@ -51,32 +49,44 @@ Value map(Runtime& runtime, const Value& subject, Args& args) {
     Args each = args;
     items.push_back(apply_filter(runtime, name.text(), item, each));
   }
-  return runtime.iterator(items);
+}
+
+Value map(Runtime& runtime, const Value& subject, Args& args) {
+  return generate(runtime, [&](std::vector<Value>& items) {
+    if (!truthy(subject)) return;
+    const auto path =
+        args.positional.empty() ? take_named(args, "attribute") : std::optional<Value>();
+    if (path.has_value()) {
+      map_attribute(runtime, subject, args, *path, items);
+    } else {
+      map_filter(runtime, subject, args, items);
+    }
+  });
+}
+
+Value take_first(Args& args) {
+  const Value first = args.positional[0];
+  args.positional.erase(args.positional.begin());
+  return first;
 }
 
 template <bool kKeep, bool kAttribute>
 Value select(Runtime& runtime, const Value& subject, Args& args) {
-  std::vector<Value> items;
-  if (!truthy(subject)) return runtime.iterator(items);
-  Value attribute;
-  if (kAttribute) {
-    if (args.positional.empty()) runtime.fault("Missing parameter for attribute name");
-    attribute = args.positional[0];
-    args.positional.erase(args.positional.begin());
-  }
-  Value test;
-  if (!args.positional.empty()) {
-    test = name_of(runtime, args.positional[0], "select");
-    args.positional.erase(args.positional.begin());
-  }
-  for (const Value& item : to_vector(runtime, subject)) {
-    const Value value = kAttribute ? get_path(runtime, item, attribute) : item;
-    Args each = args;
-    const bool passes =
-        test.is_none() ? truthy(value) : apply_test(runtime, test.text(), value, each);
-    if (passes == kKeep) items.push_back(item);
-  }
-  return runtime.iterator(items);
+  return generate(runtime, [&](std::vector<Value>& items) {
+    if (!truthy(subject)) return;
+    if (kAttribute && args.positional.empty())
+      runtime.fault("Missing parameter for attribute name");
+    const Value attribute = kAttribute ? take_first(args) : Value::none();
+    const Value test =
+        args.positional.empty() ? Value::none() : name_of(runtime, take_first(args), "select");
+    for (const Value& item : to_vector(runtime, subject)) {
+      const Value value = kAttribute ? get_path(runtime, item, attribute) : item;
+      Args each = args;
+      const bool passes =
+          test.is_none() ? truthy(value) : apply_test(runtime, test.text(), value, each);
+      if (passes == kKeep) items.push_back(item);
+    }
+  });
 }
 
 Value attribute(Runtime& runtime, const Value& subject, Args& args) {

@@ -130,17 +130,17 @@ Value dict_sort(Runtime& runtime, const Value& subject, Args& args) {
 
 Value unique(Runtime& runtime, const Value& subject, Args& args) {
   const Bound bound(runtime, "filter 'unique'", args, {"case_sensitive", "attribute"});
-  const Value seen = runtime.new_dict();
-  std::vector<Value> items;
-  for (const Value& item : to_vector(runtime, subject)) {
-    const Value key =
-        sort_key(runtime, get_path(runtime, item, bound.get(1)), bound.flag(0, false));
-    if (!is_hashable(key)) runtime.fault("unhashable type: '{}'", type_name(key));
-    if (dict_find(runtime, *seen.dict, key) != nullptr) continue;
-    dict_set(runtime, *seen.dict, key, item);
-    items.push_back(item);
-  }
-  return runtime.iterator(items);
+  return generate(runtime, [&](std::vector<Value>& items) {
+    const Value seen = runtime.new_dict();
+    for (const Value& item : to_vector(runtime, subject)) {
+      const Value key =
+          sort_key(runtime, get_path(runtime, item, bound.get(1)), bound.flag(0, false));
+      if (!is_hashable(key)) runtime.fault("unhashable type: '{}'", type_name(key));
+      if (dict_find(runtime, *seen.dict, key) != nullptr) continue;
+      dict_set(runtime, *seen.dict, key, item);
+      items.push_back(item);
+    }
+  });
 }
 
 template <Op kOp>
@@ -197,10 +197,9 @@ Value group_by(Runtime& runtime, const Value& subject, Args& args) {
   return runtime.list(groups);
 }
 
-Value batch(Runtime& runtime, const Value& subject, Args& args) {
-  const Bound bound(runtime, "filter 'batch'", args, {"linecount", "fill_with"}, 1);
+void fill_batches(Runtime& runtime, const Value& subject, const Bound& bound,
+                  std::vector<Value>& rows) {
   const std::int64_t count = bound.integer(0, 1);
-  std::vector<Value> rows;
   std::vector<Value> row;
   for (const Value& item : to_vector(runtime, subject)) {
     if (static_cast<std::int64_t>(row.size()) == count) {
@@ -209,24 +208,27 @@ Value batch(Runtime& runtime, const Value& subject, Args& args) {
     }
     row.push_back(item);
   }
-  if (!row.empty()) {
-    if (bound.given(1) && static_cast<std::int64_t>(row.size()) < count) {
-      runtime.charge(static_cast<std::uint64_t>(count));
-      runtime.arena.require(static_cast<std::size_t>(count));
-      row.resize(static_cast<std::size_t>(count), bound[1]);
-    }
-    rows.push_back(runtime.list(row));
+  if (row.empty()) return;
+  if (bound.given(1) && static_cast<std::int64_t>(row.size()) < count) {
+    runtime.charge(static_cast<std::uint64_t>(count));
+    runtime.arena.require(static_cast<std::size_t>(count));
+    row.resize(static_cast<std::size_t>(count), bound[1]);
   }
-  return runtime.iterator(rows);
+  rows.push_back(runtime.list(row));
 }
 
-Value slice_columns(Runtime& runtime, const Value& subject, Args& args) {
-  const Bound bound(runtime, "filter 'slice'", args, {"slices", "fill_with"}, 1);
+Value batch(Runtime& runtime, const Value& subject, Args& args) {
+  const Bound bound(runtime, "filter 'batch'", args, {"linecount", "fill_with"}, 1);
+  return generate(runtime,
+                  [&](std::vector<Value>& rows) { fill_batches(runtime, subject, bound, rows); });
+}
+
+void fill_columns(Runtime& runtime, const Value& subject, const Bound& bound,
+                  std::vector<Value>& columns) {
   const std::vector<Value> items = to_vector(runtime, subject);
   const std::int64_t slices = bound.integer(0, 1);
   if (slices == 0) runtime.fault("integer division or modulo by zero");
-  std::vector<Value> columns;
-  if (slices < 0) return runtime.iterator(columns);
+  if (slices < 0) return;
   runtime.charge(static_cast<std::uint64_t>(slices));
   const auto total = static_cast<std::int64_t>(items.size());
   std::int64_t start = 0;
@@ -238,17 +240,22 @@ Value slice_columns(Runtime& runtime, const Value& subject, Args& args) {
     columns.push_back(runtime.list(column));
     start = end;
   }
-  return runtime.iterator(columns);
+}
+
+Value slice_columns(Runtime& runtime, const Value& subject, Args& args) {
+  const Bound bound(runtime, "filter 'slice'", args, {"slices", "fill_with"}, 1);
+  return generate(runtime, [&](std::vector<Value>& columns) {
+    fill_columns(runtime, subject, bound, columns);
+  });
 }
 
 Value dict_items(Runtime& runtime, const Value& subject, Args& args) {
   const Bound bound(runtime, "filter 'items'", args, {});
-  std::vector<Value> pairs;
-  if (!subject.is_undefined()) {
+  return generate(runtime, [&](std::vector<Value>& pairs) {
+    if (subject.is_undefined()) return;
     if (!subject.is(Kind::kDict)) runtime.fault("Can only get item pairs from a mapping.");
     for (const auto& [key, value] : subject.dict->items) pairs.push_back(runtime.pair(key, value));
-  }
-  return runtime.iterator(pairs);
+  });
 }
 
 constexpr std::array kFilters{

@@ -118,16 +118,16 @@ Value indent(Runtime& runtime, const Value& subject, Args& args) {
 
 Value truncate(Runtime& runtime, const Value& subject, Args& args) {
   const Bound bound(runtime, "filter 'truncate'", args, {"length", "killwords", "end", "leeway"});
-  if (subject.is_undefined()) runtime.fault_undefined(subject);
-  if (!subject.is_string())
-    runtime.fault("filter 'truncate' expects a string, got {}", type_name(subject));
   const std::int64_t length = bound.integer(0, 255);
   const Value end = bound.has(2) ? to_text(runtime, bound[2]) : runtime.text("...");
   const std::int64_t leeway = bound.given(3) ? bound.integer(3, 5) : 5;
   const std::int64_t kept = length - end.string->length;
   if (kept < 0) runtime.fault("expected length >= {}, got {}", end.string->length, length);
   if (leeway < 0) runtime.fault("expected leeway >= 0, got {}", leeway);
-  if (subject.string->length - leeway <= length) return subject;
+  const auto size = length_of(subject);
+  if (size.has_value() && *size - leeway <= length) return subject;
+  if (!subject.is_string())
+    runtime.fault("filter 'truncate' expects a string, got {}", type_name(subject));
   std::string_view text = subject.text().substr(0, byte_offset(subject.text(), kept));
   const std::size_t space = bound.flag(1, false) ? std::string_view::npos : text.rfind(' ');
   if (space != std::string_view::npos) text = text.substr(0, space);

@@ -211,7 +211,9 @@ Value PercentFormatter::run() {
     field();
   }
   const bool tuple = values_.is(Kind::kTuple);
-  const bool mapping = values_.is(Kind::kDict) || values_.is(Kind::kList);
+  // What can be subscribed passes for a mapping, whose items may stay unused.
+  const bool mapping = values_.is(Kind::kDict) || values_.is(Kind::kList) ||
+                       values_.is(Kind::kRange) || values_.is_undefined();
   const std::size_t given = tuple ? values_.sequence->items.size() : mapping ? 0 : 1;
   if (!keyed_ && used_ < given)
     runtime_.fault("not all arguments converted during string formatting");

@@ -11,7 +11,7 @@ namespace tenon::jinja {
 namespace {
 
 struct Bounds {
-  std::int64_t start = 0, step = 1, count = 0;
+  std::int64_t start = 0, end = 0, step = 1, count = 0;
 };
 
 /// The places a slice picks out of `length`, as Python's slice.indices().
@@ -36,8 +36,8 @@ Bounds slice_bounds(Runtime& runtime, std::int64_t length, const Value& start, c
     return std::clamp(index < 0 ? std::max(index, -length - 1) + length : index, low, high);
   };
   bounds.start = place(start, forward ? low : high);
-  const std::int64_t end = place(stop, forward ? high : low);
-  const std::int64_t span = forward ? end - bounds.start : bounds.start - end;
+  bounds.end = place(stop, forward ? high : low);
+  const std::int64_t span = forward ? bounds.end - bounds.start : bounds.start - bounds.end;
   const std::int64_t stride = forward ? bounds.step : -bounds.step;
   bounds.count = span <= 0 ? 0 : (span - 1) / stride + 1;
   return bounds;
@@ -69,6 +69,23 @@ Value slice_text(Runtime& runtime, const StringObject& string, const Bounds& bou
   for (std::int64_t i = 0; i < bounds.count; ++i, place += i < bounds.count ? bounds.step : 0)
     out.append(characters[static_cast<std::size_t>(place)]);
   return out.finish();
+}
+
+Value slice_range(Runtime& runtime, const RangeObject& range, const Bounds& bounds) {
+  // Wraps instead of overflowing: only what lies inside the old range is ever looked at.
+  const auto at = [&](std::int64_t place) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(range.start) +
+                                     static_cast<std::uint64_t>(place) *
+                                         static_cast<std::uint64_t>(range.step));
+  };
+  Value result;
+  result.kind = Kind::kRange;
+  result.range = runtime.arena.make<RangeObject>(
+      RangeObject{at(bounds.start), at(bounds.end),
+                  static_cast<std::int64_t>(static_cast<std::uint64_t>(range.step) *
+                                            static_cast<std::uint64_t>(bounds.step)),
+                  bounds.count});
+  return result;
 }
 
 }  // namespace
@@ -146,7 +163,11 @@ bool ItemSource::next(Value& item) {
     case Kind::kView: return next_of_view(item);
     case Kind::kIterator: {
       IteratorObject& iterator = *value_.iterator;
-      if (iterator.next >= iterator.items.size()) return false;
+      if (iterator.next >= iterator.items.size()) {
+        if (!iterator.fault.empty())
+          throw Error(ErrorCode::kInvalidArgument, std::string(iterator.fault));
+        return false;
+      }
       item = iterator.items[iterator.next++];
       return true;
     }
@@ -193,6 +214,7 @@ Value slice(Runtime& runtime, const Value& value, const Value& start, const Valu
     Value result = slice_text(runtime, *value.string, bounds);
     return value.string->markup ? runtime.markup(result) : result;
   }
+  if (value.is(Kind::kRange)) return slice_range(runtime, *value.range, bounds);
   std::vector<Value> items;
   std::int64_t place = bounds.start;
   runtime.arena.require(static_cast<std::size_t>(bounds.count) * sizeof(Value));
@@ -202,8 +224,7 @@ Value slice(Runtime& runtime, const Value& value, const Value& start, const Valu
     item_at(runtime, value, place, item);
     items.push_back(item);
   }
-  if (!value.is(Kind::kRange)) return runtime.sequence(value.kind, items);
-  return runtime.list(items);
+  return runtime.sequence(value.kind, items);
 }
 
 }  // namespace tenon::jinja

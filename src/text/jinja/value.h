@@ -142,6 +142,7 @@ struct IteratorObject {
   std::pmr::vector<Value> items;
   std::size_t next = 0;
   std::string_view type_name = "generator";
+  std::string_view fault = {};  ///< message of the error that follows the last item, if any
 };
 
 struct NamespaceObject {
