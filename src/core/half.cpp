@@ -49,6 +49,7 @@ std::uint8_t float_to_fp8_e4m3(float value) {
   if (std::isnan(value)) return sign | 0x7FU;
   const float magnitude = std::fabs(value);
   if (magnitude >= 448.0F) return sign | 0x7EU;
+  if (magnitude == 0.0F) return sign;
   int exponent = 0;
   std::frexp(magnitude, &exponent);          // magnitude = f * 2^exponent, f in [0.5, 1)
   const int scale = exponent - 1 < -6 ? -9 : exponent - 4;  // value of one mantissa step

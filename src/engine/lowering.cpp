@@ -78,6 +78,12 @@ std::vector<CacheGroupDescription> describe_cache(const Graph& graph, const Engi
   return groups;
 }
 
+/// A stage of a pipeline has some of the taps; a name that no stage has is a mistake.
+void check_taps(const Graph& whole, const Taps& taps) {
+  Graph copy = whole;
+  attach_taps(copy, taps);
+}
+
 Cut cut_of(const Weight& weight) {
   Cut cut;
   for (const auto& [begin, end] : weight.cut) cut.push_back({begin, end});
@@ -119,9 +125,11 @@ LoweredProgram lower(const Graph& stored, const EngineTraits& traits, const Weig
   LoweredProgram lowered;
   Graph whole = stored;
   set_granules(whole, weights);
-  lowered.graph = partition(whole, options.mapping, options.rank);
-  attach_taps(lowered.graph, options.taps);
-  run_passes(lowered.graph, options.fusions, options.taps);
+  check_taps(whole, options.taps);
+  lowered.graph = partition(whole, options.mapping, options.rank, options.taps);
+  const Taps taps = taps_within(lowered.graph, options.taps);
+  attach_taps(lowered.graph, taps);
+  run_passes(lowered.graph, options.fusions, taps);
 
   const Graph& graph = lowered.graph;
   ProgramDescription& program = lowered.description;

@@ -1,0 +1,194 @@
+// Checkpoint and engine directories: written whole, cut for ranks, read back under any mapping,
+// refused when damaged; converting needs the memory of about one tensor.
+// SPDX-License-Identifier: Apache-2.0
+#include <fstream>
+#include <thread>
+
+#include "api/convert.h"
+#include "api/model_source.h"
+#include "checkpoint/engine_directory.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "fixture.h"
+
+namespace tenon::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Directories : public ::testing::Test {
+ protected:
+  Directories() {
+    std::string name = (fs::temp_directory_path() / "tenon-directory-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~Directories() override { fs::remove_all(path_); }
+
+  std::string make_checkpoint(const std::string& model, Mapping mapping,
+                              std::optional<DataType> dtype = std::nullopt) {
+    convert({data_path(model).string(), path_ / "checkpoint", dtype, mapping, 2});
+    return (path_ / "checkpoint").string();
+  }
+  std::string make_engine(const std::string& model) {
+    build(PretrainedModel::from_pretrained(model)).save((path_ / "engine").string());
+    return (path_ / "engine").string();
+  }
+
+  fs::path path_;
+};
+
+TEST_F(Directories, EveryMappingReadsUnderEveryOther) {
+  for (const char* model : {"models/llama_three_kv", "models/llama_two_kv_tp4", "gguf/llama_mixed.gguf"}) {
+    const ModelSource whole = open_model_source(data_path(model).string());
+    for (const auto& [tp, pp] : {std::pair{1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}}) {
+      SCOPED_TRACE(std::string(model) + " tp " + std::to_string(tp) + " pp " + std::to_string(pp));
+      std::string checkpoint;
+      try {
+        checkpoint = make_checkpoint(model, {.tp_size = tp, .pp_size = pp});
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+        EXPECT_NE(std::string(error.what()).find("sizes that work"), std::string::npos)
+            << error.what();
+        continue;
+      }
+      EXPECT_EQ(std::distance(fs::directory_iterator(checkpoint), {}),
+                tp * pp + std::distance(fs::directory_iterator(checkpoint), {}) - tp * pp);
+      const ModelSource cut = open_model_source(checkpoint);
+      ASSERT_EQ(cut.weights->weights().size(), whole.weights->weights().size());
+      for (const WeightInfo& info : whole.weights->weights()) {
+        const Tensor a = dequantize(whole.weights->load(info.name, {}));
+        const Tensor b = dequantize(cut.weights->load(info.name, {}));
+        ASSERT_EQ(a.shape(), b.shape()) << info.name;
+        ASSERT_EQ(std::memcmp(a.data(), b.data(), a.bytes()), 0) << info.name;
+      }
+    }
+  }
+}
+
+TEST_F(Directories, RanksAndStagesGiveTheLogitsOfOne) {
+  for (const char* model : {"llama_three_kv", "llama_two_kv_tp4", "qwen2_bias", "mistral_window"}) {
+    const std::string path = data_path(std::string("models/") + model).string();
+    const Expected expected =
+        read_expected(data_path(std::string("models/") + model + ".expected.safetensors"));
+    int ran = 0;
+    for (const auto& [tp, pp] : {std::pair{2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}}) {
+      LlmOptions options = tiny_options();
+      options.mapping.tp_size = tp;
+      options.mapping.pp_size = pp;
+      try {
+        LLM llm(path, options);
+        EXPECT_LE(largest_difference(llm.logits(expected.ids).values, expected.logits), 1e-4F)
+            << model << " tp " << tp << " pp " << pp;
+        ++ran;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << error.what();
+      }
+    }
+    EXPECT_GE(ran, 3) << model;
+  }
+}
+
+TEST_F(Directories, DtypeConvertsFloatsAndRefusesWhatDoesNotFit) {
+  const std::string checkpoint = make_checkpoint("models/llama_mha", {}, DataType::kBFloat16);
+  for (const WeightInfo& info : open_model_source(checkpoint).weights->weights())
+    EXPECT_EQ(info.spec.float_type, DataType::kBFloat16);
+}
+
+TEST_F(Directories, AnEngineIsRefusedWhereItWasDamaged) {
+  const fs::path engine = make_engine(data_path("models/llama_text").string());
+  const auto load = [&] {
+    LLM llm(engine.string(), tiny_options());
+    llm.logits({1, 2, 3});
+  };
+  EXPECT_NO_THROW(load());
+  const auto expect_refused = [&](const char* file, auto damage, ErrorCode code) {
+    const std::string content = read_file(engine / file);
+    std::string changed = content;
+    damage(changed);
+    std::ofstream(engine / file, std::ios::binary) << changed;
+    try {
+      load();
+      ADD_FAILURE() << file << ": the damage went unseen";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+    }
+    std::ofstream(engine / file, std::ios::binary) << content;
+  };
+  const auto cut = [](std::string& text) { text.resize(text.size() / 2); };
+  const auto flip_last = [](std::string& text) { text.back() = static_cast<char>(text.back() ^ 1); };
+  const auto flip_header = [](std::string& text) { text[40] = static_cast<char>(text[40] ^ 1); };
+  const auto newer = [](std::string& text) {
+    text.replace(text.find("\"version\": 1"), 12, "\"version\": 2");
+  };
+  expect_refused("rank0.safetensors", cut, ErrorCode::kCorrupt);
+  expect_refused("rank0.safetensors", flip_last, ErrorCode::kCorrupt);
+  expect_refused("rank0.safetensors", flip_header, ErrorCode::kCorrupt);
+  expect_refused("config.json", flip_last, ErrorCode::kCorrupt);
+  expect_refused("graph.json", cut, ErrorCode::kCorrupt);
+  expect_refused("tokenizer.json", flip_last, ErrorCode::kCorrupt);
+  expect_refused("manifest.json", newer, ErrorCode::kUnsupported);
+  expect_refused("manifest.json", cut, ErrorCode::kCorrupt);
+  EXPECT_NO_THROW(load());
+}
+
+TEST_F(Directories, WrongTensorsAreAllListedInOneError) {
+  fs::copy(data_path("models/llama_gqa"), path_ / "model");
+  const std::string config = read_file(path_ / "model" / "config.json");
+  Json json = Json::parse(config, "config.json");
+  json.set("intermediate_size", json.at("intermediate_size", "").as_int("") + 32);
+  json.set("num_hidden_layers", json.at("num_hidden_layers", "").as_int("") - 1);
+  write_file_atomically(path_ / "model" / "config.json", json.dump(1));
+  try {
+    PretrainedModel::from_pretrained((path_ / "model").string());
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("unused"), std::string::npos) << text;
+    EXPECT_GT(std::count(text.begin(), text.end(), '\n'), 5) << text;
+  }
+}
+
+std::int64_t anonymous_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssAnon:")) return std::stoll(line.substr(8)) * 1024;
+  return 0;
+}
+
+TEST_F(Directories, ConvertingNeedsTheMemoryOfAboutOneTensor) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep freed memory";
+#endif
+  PretrainedConfig config = PretrainedModel::from_pretrained(
+                                data_path("models/llama_text").string()).config();
+  config.hidden_size = 512;
+  config.num_attention_heads = config.num_key_value_heads = 8;
+  config.head_size = 64;
+  config.intermediate_size = 2048;
+  config.num_hidden_layers = 12;
+  config.dtype = DataType::kFloat32;
+  build(PretrainedModel::from_config(config)).save((path_ / "big").string());
+  // A checkpoint of 200 MB; its largest tensor has 4 MiB.
+  fs::copy(path_ / "big", path_ / "as_checkpoint", fs::copy_options::recursive);
+  const EngineDirectory engine = open_engine(path_ / "big");
+  std::int64_t total = 0;
+  for (const WeightInfo& info : engine.weights->weights()) total += element_count(info.shape) * 4;
+  ASSERT_GT(total, 150'000'000);
+
+  const std::int64_t before = anonymous_bytes();
+  std::atomic<std::int64_t> peak{before};
+  std::atomic<bool> stop{false};
+  std::thread watcher([&] {
+    while (!stop) {
+      peak = std::max(peak.load(), anonymous_bytes());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  Engine::load((path_ / "big").string()).save((path_ / "copy").string());
+  stop = true;
+  watcher.join();
+  EXPECT_LE(peak - before, 16'000'000) << "of " << total << " bytes of weights";
+}
+
+}  // namespace
+}  // namespace tenon::test
