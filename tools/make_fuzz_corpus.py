@@ -184,7 +184,9 @@ SEEDS = {"gguf": gguf_seeds, "jinja": jinja_seeds, "json": json_seeds, "quant_sp
          "safetensors": safetensors_seeds, "torch_pickle": torch_pickle_seeds}
 
 # Targets whose seeds are files of the tests: target, patterns below tests/data.
-COPIES = {"safetensors": ["models/*/model.safetensors"], "gguf": ["gguf/*.gguf"],
+COPIES = {"model_config": ["models/*/config.json"],
+          "engine_graph": ["graphs/*.json"],
+          "safetensors": ["models/*/model.safetensors"], "gguf": ["gguf/*.gguf"],
           "torch_pickle": ["models/*/pytorch_model*.bin"],
           "tokenizer_json": ["models/*/tokenizer.json", "tokenizers/**/*.json"],
           "sentencepiece": ["tokenizers/**/*.model"]}

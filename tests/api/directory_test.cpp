@@ -131,6 +131,17 @@ TEST_F(Directories, AnEngineIsRefusedWhereItWasDamaged) {
   EXPECT_NO_THROW(load());
 }
 
+TEST_F(Directories, AGraphStoredByAnEarlierBuildStillReads) {
+  const fs::path stored = data_path("graphs/qwen2_window.json");
+  const ModelGraphs graphs =
+      model_graphs_from_json(Json::parse(read_file(stored), stored.string()), stored.string());
+  const ModelSource source = open_model_source(data_path("models/qwen2_window").string());
+  const Graph& program = graphs.programs.at("decoder");
+  const Graph* programs[] = {&program};
+  EXPECT_NO_THROW(check_weights(programs, *source.weights, "stored"));
+  EXPECT_EQ(print(program), print(build_graphs(source, BuildConfig{}).programs.at("decoder")));
+}
+
 TEST_F(Directories, WrongTensorsAreAllListedInOneError) {
   fs::copy(data_path("models/llama_gqa"), path_ / "model");
   const std::string config = read_file(path_ / "model" / "config.json");
