@@ -144,6 +144,8 @@ class TENON_API LLM {
   const SamplingParams& default_sampling() const;
   const PretrainedConfig& config() const;
   const BuildConfig& build_config() const;
+  /// Tokens that one sequence, prompt and answer, may have: the limit asked for, or the cache's size.
+  std::int64_t max_seq_len() const;
   /// What it runs on, which kernels serve, the memory plan: lines of text.
   std::string describe() const;
   std::string memory_plan() const;

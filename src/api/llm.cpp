@@ -273,6 +273,14 @@ const SamplingParams& LLM::default_sampling() const { return impl_->text.samplin
 const PretrainedConfig& LLM::config() const { return impl_->engine->source.config; }
 const BuildConfig& LLM::build_config() const { return impl_->engine->build; }
 
+std::int64_t LLM::max_seq_len() const {
+  const Session& session = impl_->executor->session();
+  std::int64_t longest = session.options().max_sequence_length;
+  for (const Session::CacheGroup& group : session.cache_groups())
+    longest = std::min(longest, group.blocks * session.options().tokens_per_block);
+  return longest;
+}
+
 std::string LLM::describe() const {
   const Session& session = impl_->executor->session();
   std::string text = session.describe() + "\n";

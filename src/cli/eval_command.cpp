@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -15,12 +16,14 @@ namespace tenon::cli {
 namespace {
 
 constexpr std::size_t kStoredTop = 128;
+constexpr std::int64_t kDefaultWindow = 512;
+constexpr std::int64_t kSpareTokens = 32;  // a cache block: room for the token that ends a pass
 
 struct EvalFlags {
   ModelFlags model;
   std::string text_file, reference, reference_logprobs, save_logprobs;
   std::int64_t tokens = 0;
-  std::int64_t window = 512;
+  std::int64_t window = 0;
   std::int64_t worst = 5;
   std::optional<double> max_kl;
   bool json = false;
@@ -31,11 +34,14 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
   line.group("Text and reference");
   line.option("--text_file", flags.text_file, "the text (not needed with --reference_logprobs)");
   line.option("--tokens", flags.tokens, "use at most that many tokens of it [all]");
-  line.option("--window", flags.window, "tokens seen together; each window starts anew [512]");
+  line.option(
+      "--window", flags.window,
+      "tokens seen together; each window starts anew [512, less where the model ends before]");
   line.option("--reference", flags.reference, "another model: how far is this one from it");
   line.option("--reference_logprobs", flags.reference_logprobs,
               "or log-probabilities that --save_logprobs wrote");
-  line.option("--save_logprobs", flags.save_logprobs, "write this model's 128 likeliest a position");
+  line.option("--save_logprobs", flags.save_logprobs,
+              "write this model's 128 likeliest a position");
   line.group("Output");
   line.option("--worst", flags.worst, "worst positions to list [5]");
   line.option("--max_kl", flags.max_kl, "fail (exit 1) where the mean KL is above it");
@@ -47,8 +53,14 @@ LlmOptions eval_options(const EvalFlags& flags) {
   options.gather_context_logits = true;
   if (!options.max_batch_size) options.max_batch_size = 1;
   if (!options.max_num_tokens) options.max_num_tokens = 128;
-  if (!options.max_seq_len) options.max_seq_len = flags.window + 1;
+  if (!options.max_seq_len && flags.window > 0) options.max_seq_len = flags.window + 1;
+  if (!options.kv_cache_tokens && flags.window == 0)
+    options.kv_cache_tokens = kDefaultWindow + kSpareTokens;
   return options;
+}
+
+std::int64_t settle_window(const EvalFlags& flags, const LLM& llm) {
+  return flags.window > 0 ? flags.window : std::min(kDefaultWindow, llm.max_seq_len() - 1);
 }
 
 /// Log-probabilities of a whole reference model, kept as its likeliest tokens a position: the full
@@ -56,13 +68,11 @@ LlmOptions eval_options(const EvalFlags& flags) {
 StoredLogprobs collect(LLM& llm, const std::vector<std::int32_t>& ids, std::int64_t window) {
   StoredLogprobs stored;
   stored.input_ids = ids;
-  for_each_position(llm, ids, window,
-                    [&](std::int64_t position, std::span<const double> logprobs) {
-                      stored.top.push_back(top_of(logprobs, kStoredTop));
-                      const auto next = ids[static_cast<std::size_t>(position) + 1];
-                      stored.next_logprob.push_back(
-                          static_cast<float>(logprobs[static_cast<std::size_t>(next)]));
-                    });
+  for_each_position(llm, ids, window, [&](std::int64_t position, std::span<const double> logprobs) {
+    stored.top.push_back(top_of(logprobs, kStoredTop));
+    const auto next = ids[static_cast<std::size_t>(position) + 1];
+    stored.next_logprob.push_back(static_cast<float>(logprobs[static_cast<std::size_t>(next)]));
+  });
   return stored;
 }
 
@@ -88,10 +98,9 @@ std::vector<PositionFigures> measure(LLM& llm, const std::vector<std::int32_t>& 
     if (reference != nullptr) {
       const TopLogprobs& top = reference->top[static_cast<std::size_t>(position)];
       for (const std::int32_t id : top.ids)
-        TENON_CHECK(id >= 0 && static_cast<std::size_t>(id) < logprobs.size(),
-                    ErrorCode::kInvalidArgument,
-                    "the reference has token {}, this model's vocabulary ends at {}", id,
-                    logprobs.size());
+        TENON_CHECK(
+            id >= 0 && static_cast<std::size_t>(id) < logprobs.size(), ErrorCode::kInvalidArgument,
+            "the reference has token {}, this model's vocabulary ends at {}", id, logprobs.size());
       figures.kl = kl_divergence(top, logprobs);
       figures.top1_agrees = top_of(logprobs, 1).ids.front() == top.ids.front();
     }
@@ -112,10 +121,11 @@ void print_figures(const EvalFigures& figures, const LLM& llm) {
   std::printf("positions            %lld\nmean NLL             %.6f\nperplexity           %.4f\n",
               static_cast<long long>(figures.positions), figures.mean_nll, figures.perplexity);
   if (figures.has_reference)
-    std::printf("mean KL              %.4e\nmedian / 99 %% / max  %.3e / %.3e / %.3e\n"
-                "top-1 agreement      %.2f %%\n",
-                figures.mean_kl, figures.median_kl, figures.p99_kl, figures.max_kl,
-                100 * figures.top1_agreement);
+    std::printf(
+        "mean KL              %.4e\nmedian / 99 %% / max  %.3e / %.3e / %.3e\n"
+        "top-1 agreement      %.2f %%\n",
+        figures.mean_kl, figures.median_kl, figures.p99_kl, figures.max_kl,
+        100 * figures.top1_agreement);
   std::printf("worst positions:\n");
   for (const PositionFigures& worst : figures.worst)
     std::printf("  %6lld  KL %.3e  log p %8.4f  next %d %s\n",
@@ -158,9 +168,8 @@ int eval_command(const Arguments& arguments) {
                    "event), top-1 agreement, worst positions.");
   add_flags(line, flags);
   if (!line.parse(arguments)) return 0;
-  TENON_CHECK(flags.window >= 1 && flags.tokens >= 0 && flags.worst >= 0,
-              ErrorCode::kInvalidArgument,
-              "--window must be at least 1, --tokens and --worst at least 0");
+  TENON_CHECK(flags.window >= 0 && flags.tokens >= 0 && flags.worst >= 0,
+              ErrorCode::kInvalidArgument, "--window, --tokens and --worst must be at least 0");
   TENON_CHECK(flags.reference.empty() || flags.reference_logprobs.empty(),
               ErrorCode::kInvalidArgument, "give --reference or --reference_logprobs, not both");
 
@@ -173,9 +182,11 @@ int eval_command(const Arguments& arguments) {
   } else if (!flags.reference.empty()) {
     LLM llm(flags.reference, options);
     ids = read_text(llm, flags);
+    flags.window = settle_window(flags, llm);
     reference = collect(llm, ids, flags.window);
   }
   LLM llm(flags.model.path(), options);
+  flags.window = settle_window(flags, llm);
   if (ids.empty()) ids = read_text(llm, flags);
   if (!flags.save_logprobs.empty())
     write_logprobs(flags.save_logprobs, collect(llm, ids, flags.window));
