@@ -146,7 +146,7 @@ class LocalSession : public Session {
   int world() const { return options_.mapping.world_size; }
   Rank& rank(int index) { return ranks_[static_cast<std::size_t>(index)]; }
   std::string owner(int index) const {
-    return world() == 1 ? std::string() : fmt::format("rank {}: ", index);
+    return fmt::format("rank {}", index);
   }
   std::size_t sampling_rank() const {
     return ranks_.size() - static_cast<std::size_t>(options_.mapping.tp_size);
