@@ -21,8 +21,8 @@
 namespace tenon {
 
 struct DeviceProperties {
-  std::string kind;  ///< "cpu", "cuda"
-  std::string name;  ///< "Intel Xeon …"
+  std::string kind;      ///< "cpu", "cuda"
+  std::string name;      ///< "Intel Xeon …"
   std::string features;  ///< "avx512_bf16 amx_bf16 …"
   std::int64_t memory_bytes = 0;
   std::int64_t free_bytes = 0;
@@ -66,7 +66,7 @@ struct ProgramValue {
 
 struct ProgramNode {
   Op op;
-  std::vector<int> inputs;   ///< indices into values
+  std::vector<int> inputs;  ///< indices into values
   std::vector<int> outputs;
   std::vector<int> weights;  ///< indices into ProgramDescription::weights
 };
@@ -76,7 +76,7 @@ struct CacheGroupDescription {
   std::vector<std::int64_t> layers;  ///< cache_layer indices
   std::int64_t kv_heads = 0;         ///< of this rank
   std::int64_t head_dim = 0;
-  std::int64_t window = 0;           ///< 0: whole context
+  std::int64_t window = 0;              ///< 0: whole context
   DataType dtype = DataType::kFloat32;  ///< kFloat32, kFloat16, kBFloat16, kInt8 (a scale per
                                         ///< token and head beside it)
   std::int64_t tokens_per_block = 32;
@@ -100,7 +100,7 @@ struct ProgramDescription {
 
 /// Which kernel serves a node, and why those before it in the list do not.
 struct KernelChoice {
-  std::string kernel;                      ///< "linear_amx_bf16"
+  std::string kernel;                        ///< "linear_amx_bf16"
   DataType activation = DataType::kFloat32;  ///< precision of its inputs inside
   bool row_invariant = true;
   std::vector<std::pair<std::string, std::string>> rejected;  ///< kernel, reason

@@ -51,8 +51,8 @@ struct Batch {
   std::vector<std::int32_t> token_begin;      ///< [S + 1]: tokens of sequence s are
                                               ///< [token_begin[s], token_begin[s + 1])
   std::vector<std::int32_t> cached_tokens;    ///< in the cache before this step
-  std::vector<std::int32_t> sequence_length;  ///< what length-dependent rope looks at: prompt length,
-                                              ///< or length so far where that is more
+  std::vector<std::int32_t> sequence_length;  ///< what length-dependent rope looks at: prompt
+                                              ///< length, or length so far where that is more
   std::vector<std::int32_t> sample_row;       ///< index into logit_rows to sample from; -1: none
 
   // One entry a token, T in all.
@@ -84,8 +84,8 @@ struct TokenLogprob {
 
 /// What a sequence of the batch got.
 struct SequenceResult {
-  std::vector<std::int32_t> tokens;       ///< none where sample_row is -1
-  std::vector<float> logprobs;            ///< of each token, where asked for
+  std::vector<std::int32_t> tokens;  ///< none where sample_row is -1
+  std::vector<float> logprobs;       ///< of each token, where asked for
   std::vector<std::vector<TokenLogprob>> top_logprobs;
 };
 

@@ -28,8 +28,8 @@ class Communicator {
   virtual void send(int peer, std::span<const std::byte> data) = 0;
   virtual void receive(int peer, std::span<std::byte> data) = 0;
 
-  /// Makes every rank that waits, or will wait, in a collective throw Error{kCancelled}: a rank that
-  /// failed must not leave the others hanging.
+  /// Makes every rank that waits, or will wait, in a collective throw Error{kCancelled}: a rank
+  /// that failed must not leave the others hanging.
   virtual void abort() noexcept = 0;
 };
 

@@ -1,5 +1,5 @@
-// A collective: every rank of the group shows where its data lies, a barrier, everyone reads what it
-// needs from the others, a second barrier before anyone touches its data again. After an abort a
+// A collective: every rank of the group shows where its data lies, a barrier, everyone reads what
+// it needs from the others, a second barrier before anyone touches its data again. After an abort a
 // rank may still read what another shows: buffers must live until all ranks have come back.
 // SPDX-License-Identifier: Apache-2.0
 #include "distributed/in_process_communicator.h"
@@ -66,9 +66,9 @@ class Group {
   std::uint64_t round_ = 0;
 };
 
-// Messages on their way from one rank to another, oldest first, copied: a sender goes on at once, so
-// that pipeline stages overlap and two ranks may send to each other before they receive. It waits
-// only where kDepth messages are there already.
+// Messages on their way from one rank to another, oldest first, copied: a sender goes on at once,
+// so that pipeline stages overlap and two ranks may send to each other before they receive. It
+// waits only where kDepth messages are there already.
 class Mailbox {
  public:
   void send(std::span<const std::byte> data, const std::atomic<bool>& aborted) {

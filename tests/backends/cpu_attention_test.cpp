@@ -70,9 +70,9 @@ void check(Setting t, float tolerance, const std::string& what) {
            .threads = t.threads};
   if (t.op.relative_bias)
     c.weights.push_back(random_tensor({t.op.relative_buckets, t.op.heads}, 6));
-  expect_kernels_agree(t.op, c, tolerance,
-                       what + " " + to_string(t.dtype) + " head_dim " +
-                           std::to_string(t.op.head_dim));
+  expect_kernels_agree(
+      t.op, c, tolerance,
+      what + " " + to_string(t.dtype) + " head_dim " + std::to_string(t.op.head_dim));
 }
 
 Attention gqa(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
@@ -97,8 +97,12 @@ TEST(CpuAttention, GroupsOfHeads) {
 TEST(CpuAttention, BlockSizes) {
   for (const std::int64_t block : {1, 5, 8, 16, 24, 32, 48, 64, 128, 200})
     for (const DataType dtype : kCacheTypes)
-      check({.op = gqa(4, 2, 24), .dtype = dtype, .block_tokens = block, .cached = {131, 0, 250},
-             .tokens = {1, 77, 30}}, 3e-5F, "block " + std::to_string(block));
+      check({.op = gqa(4, 2, 24),
+             .dtype = dtype,
+             .block_tokens = block,
+             .cached = {131, 0, 250},
+             .tokens = {1, 77, 30}},
+            3e-5F, "block " + std::to_string(block));
 }
 
 TEST(CpuAttention, EmptyAndSingle) {
@@ -111,7 +115,8 @@ TEST(CpuAttention, Attributes) {
   for (const DataType dtype : {DataType::kFloat32, DataType::kBFloat16, DataType::kInt8})
     for (const std::int64_t window : {0, 1, 3, 20, 100, 600})
       for (const AttentionMask mask : {AttentionMask::kCausal, AttentionMask::kBidirectional}) {
-        Setting t{.op = gqa(6, 3, 16), .dtype = dtype, .cached = {0, 40, 700}, .tokens = {90, 1, 7}};
+        Setting t{
+            .op = gqa(6, 3, 16), .dtype = dtype, .cached = {0, 40, 700}, .tokens = {90, 1, 7}};
         t.op.mask = mask;
         t.op.window = window;
         const std::string what = "window " + std::to_string(window);
@@ -218,8 +223,12 @@ TEST(CpuAttention, RowsDoNotDependOnTheirCompany) {
       const auto run = [&](const auto& entry, const Batch& batch, std::int64_t first, int threads) {
         Tensor part(DataType::kFloat32, {batch.tokens(), 240});
         std::memcpy(part.mutable_data(), queries.data() + first * 960, part.bytes());
-        return run_kernel(entry, op, {.inputs = {part}, .batch = batch, .cache = cache.get(),
-                                      .reads_cache = true, .threads = threads})[0];
+        return run_kernel(entry, op,
+                          {.inputs = {part},
+                           .batch = batch,
+                           .cache = cache.get(),
+                           .reads_cache = true,
+                           .threads = threads})[0];
       };
       const OpCase types{.inputs = {queries}, .reads_cache = true};
       each_kernel(op, types, [&](const auto& entry) {
@@ -229,8 +238,12 @@ TEST(CpuAttention, RowsDoNotDependOnTheirCompany) {
         const Tensor whole = run(entry, make_batch({0, 0}, {kLength, 60}), 0, 2);
         cache.bind({0});
         for (const auto& [first, count, threads] :
-             std::vector<std::tuple<int, int, int>>{{1099, 1, 1}, {1099, 1, 3}, {1000, 100, 2},
-                                                    {17, 5, 1}, {640, 1, 2}, {511, 3, 3}}) {
+             std::vector<std::tuple<int, int, int>>{{1099, 1, 1},
+                                                    {1099, 1, 3},
+                                                    {1000, 100, 2},
+                                                    {17, 5, 1},
+                                                    {640, 1, 2},
+                                                    {511, 3, 3}}) {
           const Tensor part = run(entry, make_batch({first}, {count}), first, threads);
           EXPECT_EQ(std::memcmp(part.data(), whole.data() + first * 960, part.bytes()), 0)
               << entry.name << " " << to_string(dtype) << " window " << window << " at " << first;
@@ -245,8 +258,10 @@ TEST(CpuAttention, ForgottenBlocksAreNotRead) {
   op.window = 10;
   TestCache cache(DataType::kFloat16, 1, 16, 8, {60});
   write_cache(cache, {.kv_heads = 1, .head_dim = 16}, {0}, {60});
-  const OpCase c{.inputs = {random_tensor({3, 32}, 1)}, .batch = make_batch({57}, {3}),
-                 .cache = cache.get(), .reads_cache = true};
+  const OpCase c{.inputs = {random_tensor({3, 32}, 1)},
+                 .batch = make_batch({57}, {3}),
+                 .cache = cache.get(),
+                 .reads_cache = true};
   const Tensor expected = run_reference(op, c)[0];
   for (std::size_t b = 0; b < 6; ++b) cache.table(0)[b] = -1;  // tokens 0 to 47; 48 is seen
   cache.bind_all();
@@ -275,13 +290,15 @@ TEST(CpuCacheWrite, ChunksEqualOneShot) {
       TestCache once(dtype, 2, 20, block, {45});
       write_cache(once, op, {0}, {45});
       TestCache chunks(dtype, 2, 20, block, {45}, 9);
-      for (const auto& [from, to] : std::vector<std::pair<int, int>>{{0, 7}, {7, 8}, {8, 40}, {40, 45}})
+      for (const auto& [from, to] :
+           std::vector<std::pair<int, int>>{{0, 7}, {7, 8}, {8, 40}, {40, 45}})
         write_cache(chunks, op, {from}, {to});
       EXPECT_EQ(values(once), values(chunks));
       for (const auto& entry : all_kernels<CacheWrite>()) {
         TestCache other(dtype, 2, 20, block, {45}, 11);
         OpCase c{.inputs = {sequence_rows(0, 45, 40, true), sequence_rows(0, 45, 40, false)},
-                 .batch = make_batch({0}, {45}), .cache = other.get()};
+                 .batch = make_batch({0}, {45}),
+                 .cache = other.get()};
         if (!entry.reject(op, view_of_case(op, c), CpuFeatures::detect()).empty()) continue;
         run_kernel(entry, op, c);
         EXPECT_EQ(values(once), values(other)) << entry.name << " " << to_string(dtype);
@@ -328,8 +345,8 @@ Rope rope_of(RopeStyle style, std::int64_t heads, std::int64_t head_dim, std::in
 
 TEST(CpuRope, KernelsAgreeAndReferenceIsTheFormula) {
   for (const RopeStyle style : {RopeStyle::kNeox, RopeStyle::kGptj})
-    for (const auto& [dim, rotary] : std::vector<std::pair<int, int>>{
-             {2, 2}, {8, 8}, {64, 64}, {80, 32}, {96, 96}, {20, 10}}) {
+    for (const auto& [dim, rotary] :
+         std::vector<std::pair<int, int>>{{2, 2}, {8, 8}, {64, 64}, {80, 32}, {96, 96}, {20, 10}}) {
       const Rope op = rope_of(style, 3, dim, rotary);
       OpCase c{.inputs = {random_tensor({6, 3 * dim}, 1)}, .batch = make_batch({5, 100}, {2, 4})};
       c.inputs.push_back(int_tensor(c.batch.positions));
@@ -388,10 +405,8 @@ TEST(CpuRope, FusedWriteIsRopeTwiceThenWrite) {
       TestCache plain(dtype, 2, 24, 5, {7, 9});
       Rope key_rope = rope;
       key_rope.heads = 2;
-      const Tensor expected =
-          run_reference(rope, {.inputs = {q, positions}, .batch = batch})[0];
-      const Tensor rotated =
-          run_reference(key_rope, {.inputs = {k, positions}, .batch = batch})[0];
+      const Tensor expected = run_reference(rope, {.inputs = {q, positions}, .batch = batch})[0];
+      const Tensor rotated = run_reference(key_rope, {.inputs = {k, positions}, .batch = batch})[0];
       run_reference(write, {.inputs = {rotated, v}, .batch = batch, .cache = plain.get()});
       for (const auto& entry : all_kernels<RopeCacheWrite>()) {
         TestCache cache(dtype, 2, 24, 5, {7, 9});  // the same tables
@@ -402,7 +417,8 @@ TEST(CpuRope, FusedWriteIsRopeTwiceThenWrite) {
         const CacheLayer& b = cache.get()->layer(0);
         const std::int64_t elements = a.blocks * 2 * 24 * a.key_stride;
         EXPECT_EQ(std::memcmp(a.keys, b.keys, static_cast<std::size_t>(elements) * size_of(dtype)),
-                  0) << entry.name << to_string(dtype);
+                  0)
+            << entry.name << to_string(dtype);
       }
     }
 }

@@ -16,11 +16,12 @@ constexpr std::int64_t kBlock = 4;
 
 class ProgramBuilder {
  public:
-  ProgramDescription program{.name = "decoder",
-                             .limits = {.tokens = 64, .sequences = 4, .logit_rows = 64},
-                             .slots = 4,
-                             .cache = {{.layers = {0}, .kv_heads = 2, .head_dim = 6,
-                                        .tokens_per_block = kBlock, .blocks = 40}}};
+  ProgramDescription program{
+      .name = "decoder",
+      .limits = {.tokens = 64, .sequences = 4, .logit_rows = 64},
+      .slots = 4,
+      .cache = {
+          {.layers = {0}, .kv_heads = 2, .head_dim = 6, .tokens_per_block = kBlock, .blocks = 40}}};
 
   int value(const std::string& name, ValueType type, bool input = false) {
     ProgramValue out{name, type};
@@ -41,7 +42,8 @@ class ProgramBuilder {
     std::vector<ValueType> types;
     std::vector<Shape> shapes;
     for (const int i : inputs) types.push_back(program.values[static_cast<std::size_t>(i)].type);
-    for (const int w : weights) shapes.push_back(program.weights[static_cast<std::size_t>(w)].shape);
+    for (const int w : weights)
+      shapes.push_back(program.weights[static_cast<std::size_t>(w)].shape);
     ProgramNode node{op, inputs, {}, weights};
     for (const ValueType& type : infer_output_types(op, types, shapes))
       node.outputs.push_back(value(name, type));
@@ -70,12 +72,12 @@ ProgramDescription tiny_program(const KernelPolicy& policy = {},
   const int k = linear("k", normed, 12);
   const int v = linear("v", normed, 12);
   Rope rope{.heads = 4, .head_dim = 6, .rotary_dim = 6, .inv_freq = {1.F, 0.1F, 0.01F}};
-  const int written = b.node("cache", RopeCacheWrite{rope, {.kv_heads = 2, .head_dim = 6}},
-                           {q, k, v, positions});
+  const int written =
+      b.node("cache", RopeCacheWrite{rope, {.kv_heads = 2, .head_dim = 6}}, {q, k, v, positions});
   const int rotated = b.program.nodes.back().outputs[0];
-  const int attended = b.node(
-      "attended", Attention{.heads = 4, .kv_heads = 2, .head_dim = 6, .scale = 0.4F},
-      {rotated, written});
+  const int attended =
+      b.node("attended", Attention{.heads = 4, .kv_heads = 2, .head_dim = 6, .scale = 0.4F},
+             {rotated, written});
   const int sum = b.node("sum", Add{}, {x, linear("o", attended, kWidth)});
   const int wanted = b.node("wanted", GatherRows{}, {sum, rows});
   const int logits = b.node("logits", Linear{}, {wanted}, {table});
@@ -138,12 +140,11 @@ Batch batch_of(const std::vector<Rows>& rows, std::vector<SlotUpdate> updates = 
     for (std::int32_t i = 0; i < count; ++i) {
       batch.token_ids.push_back(r.tokens[static_cast<std::size_t>(i)]);
       batch.positions.push_back(r.cached + i);
-      if (all_logits || i + 1 == count)
-        batch.logit_rows.push_back(batch.token_begin.back() + i);
+      if (all_logits || i + 1 == count) batch.logit_rows.push_back(batch.token_begin.back() + i);
     }
     batch.token_begin.push_back(batch.token_begin.back() + count);
-    batch.sample_row.push_back(
-        count > 0 ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1);
+    batch.sample_row.push_back(count > 0 ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1
+                                         : -1);
   }
   return batch;
 }
@@ -174,10 +175,10 @@ TEST(CpuBackend, ChunksAndStepsEqualOneShot) {
       for (const std::int32_t size : {1, 5, 1, 3, 5}) {
         const std::vector<std::int32_t> tokens(kPrompt.begin() + done,
                                                kPrompt.begin() + done + size);
-        step(*parts.executable,
-             batch_of({{0, done, tokens}},
-                      done == 0 ? std::vector<SlotUpdate>{start_slot(0)} : std::vector<SlotUpdate>{},
-                      true));
+        step(*parts.executable, batch_of({{0, done, tokens}},
+                                         done == 0 ? std::vector<SlotUpdate>{start_slot(0)}
+                                                   : std::vector<SlotUpdate>{},
+                                         true));
         const auto more = logits_of(*parts.executable);
         got.insert(got.end(), more.begin(), more.end());
         done += size;
@@ -205,8 +206,7 @@ TEST(CpuBackend, SequencesDoNotDependOnEachOther) {
   std::vector<std::int32_t> alone;
   {
     Loaded one(tiny_program({.deterministic = true}));
-    StepResult result =
-        step(*one.executable, batch_of({{2, 0, kPrompt}}, {start_slot(2, random)}));
+    StepResult result = step(*one.executable, batch_of({{2, 0, kPrompt}}, {start_slot(2, random)}));
     for (std::int32_t i = 0; i < 8; ++i) {
       ASSERT_EQ(result.sequences[0].tokens.size(), 1U);
       alone.push_back(result.sequences[0].tokens[0]);
@@ -249,8 +249,9 @@ TEST(CpuBackend, HistoryCountsForPenaltiesAndMinimum) {
   EXPECT_EQ(step(*loaded.executable, batch_of({{0, 0, kPrompt}}, {update})).sequences[0].tokens[0],
             likeliest);
   LateInputs late{{{1U << 11, 0}}};
-  EXPECT_EQ(step(*loaded.executable, batch_of({{0, 0, kPrompt}}, {update}), late)
-                .sequences[0].tokens[0], 11);
+  EXPECT_EQ(
+      step(*loaded.executable, batch_of({{0, 0, kPrompt}}, {update}), late).sequences[0].tokens[0],
+      11);
 }
 
 TEST(CpuBackend, CopiedBlocksContinueASequence) {
@@ -263,7 +264,8 @@ TEST(CpuBackend, CopiedBlocksContinueASequence) {
   SlotUpdate second = start_slot(1);
   second.tables[0].blocks[0] = first.tables[0].blocks[0];  // a full block is shared
   Batch fork = batch_of({{1, 6, {9}}}, {second});
-  fork.commands = {{.source = first.tables[0].blocks[1], .destination = second.tables[0].blocks[1]}};
+  fork.commands = {
+      {.source = first.tables[0].blocks[1], .destination = second.tables[0].blocks[1]}};
   step(*loaded.executable, fork);
   EXPECT_EQ(logits_of(*loaded.executable), expected);
 }
@@ -271,7 +273,8 @@ TEST(CpuBackend, CopiedBlocksContinueASequence) {
 TEST(CpuBackend, PlanIsWhatLoadDraws) {
   for (const char* isa : {"", "baseline"}) {
     Loaded loaded(tiny_program({.max_isa = isa}, DataType::kInt8));
-    for (const Ledger::Row& row : loaded.ledger.rows()) EXPECT_EQ(row.planned, row.drawn) << row.name;
+    for (const Ledger::Row& row : loaded.ledger.rows())
+      EXPECT_EQ(row.planned, row.drawn) << row.name;
     EXPECT_EQ(loaded.ledger.drawn(), loaded.planned);
     loaded.executable.reset();
     EXPECT_EQ(loaded.ledger.drawn(), 0);
@@ -317,19 +320,18 @@ TEST(CpuBackend, SaysWhatIsWrong) {
   EXPECT_THAT(message([&] { executable.prepare(batch_of({{0, 0, {1}}})); }),
               HasSubstr("slot 0 has no block for tokens 0 to 0"));
   EXPECT_THAT(message([&] { executable.prepare(batch_of({{9, 0, {1}}})); }), HasSubstr("slot 9"));
-  EXPECT_THAT(message([&] {
-                executable.prepare(batch_of({{0, 0, std::vector<std::int32_t>(65, 1)}},
-                                            {start_slot(0)}));
-              }),
-              HasSubstr("65 tokens, at most 64"));
+  EXPECT_THAT(
+      message([&] {
+        executable.prepare(batch_of({{0, 0, std::vector<std::int32_t>(65, 1)}}, {start_slot(0)}));
+      }),
+      HasSubstr("65 tokens, at most 64"));
   SlotUpdate bad = start_slot(0);
   bad.tables[0].blocks[0] = 40;
   EXPECT_THAT(message([&] { executable.prepare(batch_of({{0, 0, {1}}}, {bad})); }),
               HasSubstr("block 40 of 40"));
-  EXPECT_THAT(message([&] {
-                step(executable, batch_of({{0, 0, {kLastSampledToken}}}, {start_slot(0)}));
-              }),
-              HasSubstr("has not sampled a token yet"));
+  EXPECT_THAT(
+      message([&] { step(executable, batch_of({{0, 0, {kLastSampledToken}}}, {start_slot(0)})); }),
+      HasSubstr("has not sampled a token yet"));
   EXPECT_NO_THROW(step(executable, batch_of({{0, 0, {1}}}, {start_slot(0)})));
   EXPECT_THAT(message([&] { executable.read("logit"); }), HasSubstr("it has logits, sum"));
   EXPECT_NO_THROW(executable.read("sum"));
@@ -339,8 +341,8 @@ TEST(CpuBackend, StepsWithoutTokens) {
   Loaded loaded(tiny_program());
   const StepResult none = step(*loaded.executable, batch_of({}));
   EXPECT_TRUE(none.sequences.empty());
-  const StepResult mixed = step(
-      *loaded.executable, batch_of({{0, 0, {}}, {1, 0, {3}}}, {start_slot(0), start_slot(1)}));
+  const StepResult mixed =
+      step(*loaded.executable, batch_of({{0, 0, {}}, {1, 0, {3}}}, {start_slot(0), start_slot(1)}));
   EXPECT_TRUE(mixed.sequences[0].tokens.empty());
   EXPECT_EQ(mixed.sequences[1].tokens.size(), 1U);
 }

@@ -14,8 +14,11 @@ double at(const Tensor& t, std::int64_t i) { return static_cast<double>(t.view()
 
 TEST(CpuNorm, ReferenceIsTheFormula) {
   for (const NormKind kind : {NormKind::kRms, NormKind::kLayer, NormKind::kGroup}) {
-    const Norm op{.kind = kind, .eps = 1e-3F, .groups = kind == NormKind::kGroup ? 3 : 1,
-                  .weight_offset = 1.F, .has_bias = true};
+    const Norm op{.kind = kind,
+                  .eps = 1e-3F,
+                  .groups = kind == NormKind::kGroup ? 3 : 1,
+                  .weight_offset = 1.F,
+                  .has_bias = true};
     const OpCase c{.inputs = {random_tensor({4, 12}, 1, 3.F)},
                    .weights = {random_tensor({12}, 2), random_tensor({12}, 3)}};
     const Tensor got = run_reference(op, c)[0];
@@ -27,8 +30,8 @@ TEST(CpuNorm, ReferenceIsTheFormula) {
         double square = 0;
         for (std::int64_t j = 0; j < size; ++j) {
           mean += at(c.inputs[0], first + j) / static_cast<double>(size);
-          square += at(c.inputs[0], first + j) * at(c.inputs[0], first + j) /
-                    static_cast<double>(size);
+          square +=
+              at(c.inputs[0], first + j) * at(c.inputs[0], first + j) / static_cast<double>(size);
         }
         if (kind == NormKind::kRms) mean = 0;
         const double normed =
@@ -70,8 +73,8 @@ TEST(CpuNorm, AddNormIsAddThenNorm) {
 }
 
 constexpr ActivationKind kKinds[] = {
-    ActivationKind::kIdentity, ActivationKind::kRelu,     ActivationKind::kRelu2,
-    ActivationKind::kSilu,     ActivationKind::kGelu,     ActivationKind::kGeluTanh,
+    ActivationKind::kIdentity,  ActivationKind::kRelu,    ActivationKind::kRelu2,
+    ActivationKind::kSilu,      ActivationKind::kGelu,    ActivationKind::kGeluTanh,
     ActivationKind::kQuickGelu, ActivationKind::kSigmoid, ActivationKind::kTanh};
 
 double formula(ActivationKind kind, double x) {

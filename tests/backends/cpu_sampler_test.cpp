@@ -227,8 +227,10 @@ TEST(CpuSampler, Masks) {
   Sampler sample(70);
   std::vector<std::uint32_t> allowed = {0, 1U << 3, 1U << 1};  // 35 and 65
   for (int i = 0; i < 50; ++i) {
-    for (const SamplingParams& params : {SamplingParams{.seed = 1}, {.top_k = 9, .seed = 1},
-                                        {.top_p = 0.9F, .seed = 1}, {.temperature = 0.F}}) {
+    for (const SamplingParams& params : {SamplingParams{.seed = 1},
+                                         {.top_k = 9, .seed = 1},
+                                         {.top_p = 0.9F, .seed = 1},
+                                         {.temperature = 0.F}}) {
       const auto token = sample(logits, with(params), i, allowed).token;
       EXPECT_TRUE(token == 35 || token == 65) << token;
     }
@@ -236,8 +238,11 @@ TEST(CpuSampler, Masks) {
   allowed = {0, 1U << 3};  // a short mask allows nothing beyond its end
   EXPECT_EQ(sample(logits, with({.seed = 3}), 0, allowed).token, 35);
   allowed = {0, 0, 0};
-  for (const SamplingParams& params : {SamplingParams{.seed = 1}, {.top_k = 9}, {.top_p = 0.9F},
-                                       {.temperature = 0.F}, {.logprobs = 2}})
+  for (const SamplingParams& params : {SamplingParams{.seed = 1},
+                                       {.top_k = 9},
+                                       {.top_p = 0.9F},
+                                       {.temperature = 0.F},
+                                       {.logprobs = 2}})
     EXPECT_EQ(sample(logits, with(params), 0, allowed).token, -1);
 }
 
@@ -256,9 +261,10 @@ TEST(CpuSampler, LogProbabilitiesAreOfTheRawLogits) {
                 1e-5);
     ASSERT_EQ(got.top.size(), 5U);
     for (std::size_t i = 0; i < 5; ++i) {
-      EXPECT_NEAR(got.top[i].logprob,
-                  static_cast<double>(logits[static_cast<std::size_t>(got.top[i].token)]) -
-                      std::log(total), 1e-5);
+      EXPECT_NEAR(
+          got.top[i].logprob,
+          static_cast<double>(logits[static_cast<std::size_t>(got.top[i].token)]) - std::log(total),
+          1e-5);
       EXPECT_LE(got.top[i].logprob, got.top[i > 0 ? i - 1 : 0].logprob);
     }
     EXPECT_EQ(got.top[0].token, argmax(logits));

@@ -1,5 +1,5 @@
-// One harness for all CPU kernels but Linear's: every kernel of an op's list that this processor can
-// run, on the same inputs as the reference that ends the list.
+// One harness for all CPU kernels but Linear's: every kernel of an op's list that this processor
+// can run, on the same inputs as the reference that ends the list.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -53,11 +53,11 @@ inline Batch make_batch(const std::vector<std::int32_t>& cached,
 }
 
 struct OpCase {
-  std::vector<Tensor> inputs;       ///< tensors alone; the cache follows where `cache` is set
+  std::vector<Tensor> inputs;  ///< tensors alone; the cache follows where `cache` is set
   std::vector<Tensor> weights;
   Batch batch = make_batch({0}, {0});
   PagedCache* cache = nullptr;
-  bool reads_cache = false;         ///< the op's last input is the cache
+  bool reads_cache = false;  ///< the op's last input is the cache
   int threads = 2;
 };
 

@@ -20,8 +20,7 @@ void on_all_ranks(const Mapping& mapping, const Body& body) {
   auto communicators = make_in_process_communicators(mapping);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < static_cast<int>(communicators.size()); ++rank)
-    threads.emplace_back(
-        [&, rank] { body(rank, *communicators[static_cast<std::size_t>(rank)]); });
+    threads.emplace_back([&, rank] { body(rank, *communicators[static_cast<std::size_t>(rank)]); });
   for (std::thread& thread : threads) thread.join();
 }
 

@@ -105,8 +105,7 @@ class CpuBackend final : public Backend {
             {MemoryKind::kWorkspace, "activations", CpuExecutable::activation_bytes(program)},
             {MemoryKind::kWorkspace, "kernel workspace",
              workspace + RopeTables::bytes(program.nodes, program.limits)},
-            {MemoryKind::kLogits, "sampler",
-             CpuExecutable::sampler_bytes(program, pool_->size())}};
+            {MemoryKind::kLogits, "sampler", CpuExecutable::sampler_bytes(program, pool_->size())}};
   }
 
   std::shared_ptr<ThreadPool> pool_;
@@ -130,8 +129,8 @@ std::unique_ptr<Executable> CpuBackend::load(const ProgramDescription& program,
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     parts.kernels.push_back(chosen[i].make(loader.of(program.nodes[i]), *pool_));
     packed += parts.kernels.back()->packed_bytes();
-    workspace = std::max(workspace,
-                         parts.kernels.back()->workspace_bytes(program.limits, pool_->size()));
+    workspace =
+        std::max(workspace, parts.kernels.back()->workspace_bytes(program.limits, pool_->size()));
   }
   parts.workspace_bytes = workspace;
   rows[0].bytes = packed;

@@ -10,7 +10,7 @@
 namespace tenon::cpu {
 
 struct CpuOptions {
-  int threads = 0;         ///< 0: physical cores, within the container's limit
+  int threads = 0;  ///< 0: physical cores, within the container's limit
   bool pin = true;
   std::vector<int> cores;  ///< to pin to (ranks of one process share the machine); empty: all
 };

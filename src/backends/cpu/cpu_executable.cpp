@@ -35,10 +35,10 @@ std::int64_t vocabulary_of(const ProgramDescription& program) {
   const int logits = find_logits(program);
   if (logits < 0) return 0;
   const ValueType& type = program.values[static_cast<std::size_t>(logits)].type;
-  TENON_CHECK(type.dtype == DataType::kFloat32 && type.shape.size() == 2 &&
-                  type.shape[1].is_constant(),
-              ErrorCode::kUnsupported, "the sampler needs logits of float32 [L, vocabulary], not {}",
-              to_string(type));
+  TENON_CHECK(
+      type.dtype == DataType::kFloat32 && type.shape.size() == 2 && type.shape[1].is_constant(),
+      ErrorCode::kUnsupported, "the sampler needs logits of float32 [L, vocabulary], not {}",
+      to_string(type));
   return type.shape[1].extent;
 }
 
@@ -174,13 +174,13 @@ void CpuExecutable::fill_inputs() {
 void CpuExecutable::run_nodes() {
   cache_.bind(slots_.tables(batch_));
   rope_.start_step();
-  StepContext step{.pool = *parts_.pool,
-                   .batch = batch_,
-                   .cache = &cache_,
-                   .communicator = parts_.communicator,
-                   .workspace = {workspace_.get(),
-                                 static_cast<std::size_t>(parts_.workspace_bytes)},
-                   .rope = &rope_};
+  StepContext step{
+      .pool = *parts_.pool,
+      .batch = batch_,
+      .cache = &cache_,
+      .communicator = parts_.communicator,
+      .workspace = {workspace_.get(), static_cast<std::size_t>(parts_.workspace_bytes)},
+      .rope = &rope_};
   for (std::size_t i = 0; i < parts_.program.nodes.size(); ++i) {
     const ProgramNode& node = parts_.program.nodes[i];
     node_inputs_[i].clear();

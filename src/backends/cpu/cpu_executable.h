@@ -1,5 +1,5 @@
 // A program loaded on the CPU: kernels in order over one arena, with slots, cache and sampler.
-// forward() and sample() run to their end in the calling thread; what goes wrong comes out of wait().
+// forward() and sample() run to their end in the calling thread; wait() throws what went wrong.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -56,7 +56,7 @@ class CpuExecutable final : public Executable {
   std::shared_ptr<std::byte> inputs_;
   std::shared_ptr<std::byte> workspace_;
   std::shared_ptr<std::byte> sampler_memory_;
-  std::vector<std::byte*> values_;   // where each value lies
+  std::vector<std::byte*> values_;  // where each value lies
   std::vector<std::vector<TensorRef>> node_inputs_;
   std::vector<std::vector<TensorRef>> node_outputs_;
   PagedCache cache_;

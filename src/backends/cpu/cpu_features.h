@@ -11,8 +11,8 @@ namespace tenon::cpu {
 enum class Isa { kBaseline, kAvx2, kAvx512, kAmx };
 
 struct CpuFeatures {
-  Isa isa = Isa::kBaseline;  ///< kAvx2: AVX2, FMA, F16C; kAvx512: F, BW, DQ, VL besides; kAmx: tiles,
-                             ///< bf16 and int8, granted by the kernel
+  Isa isa = Isa::kBaseline;  ///< kAvx2: AVX2, FMA, F16C; kAvx512: F, BW, DQ, VL besides; kAmx:
+                             ///< tiles, bf16 and int8, granted by the kernel
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
 

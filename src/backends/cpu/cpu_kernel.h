@@ -25,7 +25,8 @@ struct TensorRef {
 };
 
 class PagedCache;  // paged_cache.h: block tables of the step's sequences, pools per layer
-class RopeTables;  // rope_tables.h: sines and cosines of the step's positions, made once for all layers
+class RopeTables;  // rope_tables.h: sines and cosines of the step's positions, made once for all
+                   // layers
 
 /// What kernels see of the step.
 struct StepContext {
@@ -60,7 +61,7 @@ struct NodeView {
 
 template <class OpT>
 struct KernelEntry {
-  const char* name;  ///< "linear_amx_bf16"
+  const char* name;                          ///< "linear_amx_bf16"
   DataType activation = DataType::kFloat32;  ///< precision its inputs are rounded to inside
   bool row_invariant = true;
   /// Why it cannot serve this node; empty: it can. Policy (activation precision, determinism) is

@@ -1,5 +1,5 @@
-// Attention over the inner loops of isa/attention.inc: cuts the queries of every sequence into tiles
-// that share a key-value head and spreads them over threads. Where there are fewer tiles than
+// Attention over the inner loops of isa/attention.inc: cuts the queries of every sequence into
+// tiles that share a key-value head and spreads them over threads. Where there are fewer tiles than
 // threads (decoding a few long sequences) the spans of keys are spread as well; spans and the order
 // in which they are merged are the same either way, so results are too.
 //
@@ -243,12 +243,10 @@ void FlashAttention::pack_keys(Step& step) const {
     const auto s = static_cast<std::size_t>(index / op_.kv_heads);
     const std::int64_t head = index % op_.kv_heads;
     for (std::int64_t i = 0; i < begin[s + 1] - begin[s]; ++i) {
-      const std::int64_t row =
-          (step.first_block[s] + i / kPackedTokens) * op_.kv_heads + head;
+      const std::int64_t row = (step.first_block[s] + i / kPackedTokens) * op_.kv_heads + head;
       const std::int64_t from = (begin[s] + i) * width + head * op_.head_dim;
       float* keys = step.packed_keys + row * op_.head_dim * kPackedTokens + i % kPackedTokens;
-      float* values =
-          step.packed_values + (row * kPackedTokens + i % kPackedTokens) * op_.head_dim;
+      float* values = step.packed_values + (row * kPackedTokens + i % kPackedTokens) * op_.head_dim;
       for (std::int64_t d = 0; d < op_.head_dim; ++d) {
         keys[d * kPackedTokens] = step.keys->f32()[from + d];
         values[d] = step.values->f32()[from + d];
@@ -314,10 +312,10 @@ void FlashAttention::run(std::span<const TensorRef> inputs, std::span<const Tens
   const int threads = context.pool.size();
   const bool cached = op_.source == AttentionSource::kPagedCache;
   TENON_ASSERT(!cached || context.cache != nullptr);
-  const StepSizes sizes{.tokens = batch.tokens(),
-                        .sequences = batch.sequences(),
-                        .encoder_tokens =
-                            batch.encoder_begin.empty() ? 0 : batch.encoder_begin.back()};
+  const StepSizes sizes{
+      .tokens = batch.tokens(),
+      .sequences = batch.sequences(),
+      .encoder_tokens = batch.encoder_begin.empty() ? 0 : batch.encoder_begin.back()};
   Step step{.context = context,
             .queries = inputs[0],
             .out = outputs[0],

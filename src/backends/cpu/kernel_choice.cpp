@@ -23,8 +23,7 @@ bool precise_enough(DataType activation, const KernelPolicy& policy) {
   return activation == policy.activation || precision(activation) > precision(policy.activation);
 }
 
-std::string reject_by_policy(DataType activation, bool row_invariant,
-                             const KernelPolicy& policy) {
+std::string reject_by_policy(DataType activation, bool row_invariant, const KernelPolicy& policy) {
   if (!precise_enough(activation, policy))
     return fmt::format("rounds activations to {}; allowed: {}", to_string(activation),
                        to_string(policy.activation));
@@ -39,8 +38,7 @@ ChosenKernel choose_from_list(const OpT& op, const ProgramDescription& program,
   const NodeView view = view_of(program, node);
   ChosenKernel out;
   for (const KernelEntry<OpT>& entry : kernels(static_cast<const OpT*>(nullptr))) {
-    std::string reason =
-        reject_by_policy(entry.activation, entry.row_invariant, program.policy);
+    std::string reason = reject_by_policy(entry.activation, entry.row_invariant, program.policy);
     if (reason.empty()) reason = entry.reject(op, view, features);
     if (!reason.empty()) {
       out.choice.rejected.emplace_back(entry.name, std::move(reason));
@@ -114,7 +112,8 @@ void log_choices(const ProgramDescription& program, std::span<const KernelChoice
     else
       ++known->second;
   }
-  for (const auto& [line, count] : lines) log::note("dispatch", "{} {} x {}", program.name, count, line);
+  for (const auto& [line, count] : lines)
+    log::note("dispatch", "{} {} x {}", program.name, count, line);
 }
 
 }  // namespace tenon::cpu

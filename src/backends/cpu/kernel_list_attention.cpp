@@ -26,12 +26,8 @@ std::int64_t spread_bias_bytes(const Attention& op, const NodeView&) {
 
 std::span<const KernelEntry<Rope>> kernels(const Rope*) {
   static const KernelEntry<Rope> list[] = {
-      {.name = "rope_avx512",
-       .reject = needs<Isa::kAvx512>,
-       .make = make_for<avx512_kernels>},
-      {.name = "rope_avx2",
-       .reject = needs<Isa::kAvx2>,
-       .make = make_for<avx2_kernels>},
+      {.name = "rope_avx512", .reject = needs<Isa::kAvx512>, .make = make_for<avx512_kernels>},
+      {.name = "rope_avx2", .reject = needs<Isa::kAvx2>, .make = make_for<avx2_kernels>},
       {.name = "rope_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;

@@ -10,9 +10,7 @@ std::span<const KernelEntry<Activation>> kernels(const Activation*) {
       {.name = "activation_avx512",
        .reject = needs<Isa::kAvx512>,
        .make = make_for<avx512_kernels>},
-      {.name = "activation_avx2",
-       .reject = needs<Isa::kAvx2>,
-       .make = make_for<avx2_kernels>},
+      {.name = "activation_avx2", .reject = needs<Isa::kAvx2>, .make = make_for<avx2_kernels>},
       {.name = "activation_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;
@@ -54,12 +52,8 @@ std::span<const KernelEntry<Scale>> kernels(const Scale*) {
 
 std::span<const KernelEntry<Softcap>> kernels(const Softcap*) {
   static const KernelEntry<Softcap> list[] = {
-      {.name = "softcap_avx512",
-       .reject = needs<Isa::kAvx512>,
-       .make = make_for<avx512_kernels>},
-      {.name = "softcap_avx2",
-       .reject = needs<Isa::kAvx2>,
-       .make = make_for<avx2_kernels>},
+      {.name = "softcap_avx512", .reject = needs<Isa::kAvx512>, .make = make_for<avx512_kernels>},
+      {.name = "softcap_avx2", .reject = needs<Isa::kAvx2>, .make = make_for<avx2_kernels>},
       {.name = "softcap_ref", .reject = accept_float32, .make = make_reference},
   };
   return list;

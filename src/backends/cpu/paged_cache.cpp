@@ -15,8 +15,8 @@ namespace {
 std::int64_t key_stride(std::int64_t block_tokens) { return (block_tokens + 15) / 16 * 16; }
 
 bool known(DataType type) {
-  return type == DataType::kFloat32 || type == DataType::kFloat16 ||
-         type == DataType::kBFloat16 || type == DataType::kInt8;
+  return type == DataType::kFloat32 || type == DataType::kFloat16 || type == DataType::kBFloat16 ||
+         type == DataType::kInt8;
 }
 
 struct PoolBytes {
@@ -34,10 +34,11 @@ PoolBytes pool_bytes(const CacheGroupDescription& group) {
   TENON_ASSERT(group.tokens_per_block > 0 && group.kv_heads > 0 && group.head_dim > 0);
   const std::int64_t stride = key_stride(group.tokens_per_block);
   PoolBytes out;
-  out.keys = byte_count(group.dtype, {group.blocks, group.kv_heads, group.head_dim, stride}, "keys");
-  out.values = byte_count(group.dtype,
-                          {group.blocks, group.kv_heads, group.tokens_per_block, group.head_dim},
-                          "values");
+  out.keys =
+      byte_count(group.dtype, {group.blocks, group.kv_heads, group.head_dim, stride}, "keys");
+  out.values =
+      byte_count(group.dtype,
+                 {group.blocks, group.kv_heads, group.tokens_per_block, group.head_dim}, "values");
   if (group.dtype == DataType::kInt8)
     out.scales = byte_count(DataType::kFloat32, {group.blocks, group.kv_heads, stride}, "scales");
   return {whole_lines(out.keys), whole_lines(out.values), whole_lines(out.scales)};
@@ -55,8 +56,9 @@ std::shared_ptr<std::byte> allocate_pool(std::int64_t bytes) {
   auto memory = allocate_aligned(static_cast<std::size_t>(bytes));
   constexpr std::uintptr_t kPage = 4096;
   const auto begin = (reinterpret_cast<std::uintptr_t>(memory.get()) + kPage - 1) / kPage * kPage;
-  const auto end = (reinterpret_cast<std::uintptr_t>(memory.get()) +
-                    static_cast<std::uintptr_t>(bytes)) / kPage * kPage;
+  const auto end =
+      (reinterpret_cast<std::uintptr_t>(memory.get()) + static_cast<std::uintptr_t>(bytes)) /
+      kPage * kPage;
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
   return memory;
 }
@@ -76,19 +78,19 @@ void scatter(const CacheLayer& layer, std::int64_t row, std::int64_t offset, con
              const T* value) {
   auto* keys = reinterpret_cast<T*>(layer.keys) + row * layer.head_dim * layer.key_stride + offset;
   for (std::int64_t d = 0; d < layer.head_dim; ++d) keys[d * layer.key_stride] = key[d];
-  auto* values = reinterpret_cast<T*>(layer.values) +
-                 (row * layer.block_tokens + offset) * layer.head_dim;
+  auto* values =
+      reinterpret_cast<T*>(layer.values) + (row * layer.block_tokens + offset) * layer.head_dim;
   std::memcpy(values, value, static_cast<std::size_t>(layer.head_dim) * sizeof(T));
 }
 
 constexpr std::int64_t kChunk = 64;  // features converted at a time, on the stack
 
 template <class T>
-void write_rounded(const CacheLayer& layer, std::int64_t row, std::int64_t offset,
-                   const float* key, const float* value) {
+void write_rounded(const CacheLayer& layer, std::int64_t row, std::int64_t offset, const float* key,
+                   const float* value) {
   auto* keys = reinterpret_cast<T*>(layer.keys) + row * layer.head_dim * layer.key_stride + offset;
-  auto* values = reinterpret_cast<T*>(layer.values) +
-                 (row * layer.block_tokens + offset) * layer.head_dim;
+  auto* values =
+      reinterpret_cast<T*>(layer.values) + (row * layer.block_tokens + offset) * layer.head_dim;
   T rounded[kChunk];
   for (std::int64_t d = 0; d < layer.head_dim; d += kChunk) {
     const std::int64_t count = std::min(kChunk, layer.head_dim - d);
@@ -187,7 +189,8 @@ void read_key(const CacheLayer& layer, std::int32_t block, std::int64_t offset, 
   const std::int64_t row = block * layer.kv_heads + head;
   const std::size_t size = size_of(layer.dtype);
   const std::byte* keys =
-      layer.keys + static_cast<std::size_t>(row * layer.head_dim * layer.key_stride + offset) * size;
+      layer.keys +
+      static_cast<std::size_t>(row * layer.head_dim * layer.key_stride + offset) * size;
   for (std::int64_t d = 0; d < layer.head_dim; ++d)
     convert_to_float(layer.dtype, keys + static_cast<std::size_t>(d * layer.key_stride) * size,
                      out + d, 1);
@@ -196,11 +199,13 @@ void read_key(const CacheLayer& layer, std::int32_t block, std::int64_t offset, 
   for (std::int64_t d = 0; d < layer.head_dim; ++d) out[d] *= scale;
 }
 
-void read_value(const CacheLayer& layer, std::int32_t block, std::int64_t offset,
-                std::int64_t head, float* out) {
+void read_value(const CacheLayer& layer, std::int32_t block, std::int64_t offset, std::int64_t head,
+                float* out) {
   const std::int64_t row = block * layer.kv_heads + head;
-  const std::byte* values = layer.values + static_cast<std::size_t>(
-      (row * layer.block_tokens + offset) * layer.head_dim) * size_of(layer.dtype);
+  const std::byte* values =
+      layer.values +
+      static_cast<std::size_t>((row * layer.block_tokens + offset) * layer.head_dim) *
+          size_of(layer.dtype);
   convert_to_float(layer.dtype, values, out, static_cast<std::size_t>(layer.head_dim));
   if (layer.dtype != DataType::kInt8) return;
   const float scale = layer.value_scales[row * layer.key_stride + offset];

@@ -65,7 +65,7 @@ void write_token(const CacheLayer& layer, std::int32_t block, std::int64_t offse
 /// Key and value of one token and head as fp32.
 void read_key(const CacheLayer& layer, std::int32_t block, std::int64_t offset, std::int64_t head,
               float* out);
-void read_value(const CacheLayer& layer, std::int32_t block, std::int64_t offset,
-                std::int64_t head, float* out);
+void read_value(const CacheLayer& layer, std::int32_t block, std::int64_t offset, std::int64_t head,
+                float* out);
 
 }  // namespace tenon::cpu

@@ -14,10 +14,9 @@ class ElementwiseSimd final : public CpuKernel {
   void run(std::span<const TensorRef> inputs, std::span<const TensorRef> outputs,
            StepContext& step) const override {
     const TensorRef& x = inputs[0];
-    step.pool.run_ranges(x.rows * x.width, 4096,
-                         [&](std::int64_t begin, std::int64_t end, int) {
-                           body_(inputs, outputs[0].f32() + begin, begin, end - begin);
-                         });
+    step.pool.run_ranges(x.rows * x.width, 4096, [&](std::int64_t begin, std::int64_t end, int) {
+      body_(inputs, outputs[0].f32() + begin, begin, end - begin);
+    });
   }
 
  private:

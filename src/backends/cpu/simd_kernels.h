@@ -31,8 +31,8 @@ std::string needs(const OpT&, const NodeView& node, const CpuFeatures& features)
 }
 
 /// Workspace of the attention and cache-write kernels, for the plan.
-std::int64_t attention_workspace(const Attention& op, const NodeView& node,
-                                 const StepSizes& limits, int threads);
+std::int64_t attention_workspace(const Attention& op, const NodeView& node, const StepSizes& limits,
+                                 int threads);
 std::int64_t cache_write_workspace(const CacheWrite& op, const NodeView& node,
                                    const StepSizes& limits, int threads);
 std::int64_t rope_cache_write_workspace(const RopeCacheWrite& op, const NodeView& node,

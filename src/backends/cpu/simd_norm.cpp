@@ -64,10 +64,8 @@ std::unique_ptr<CpuKernel> make_simd(const IsaKernels& isa, const Norm& op, Weig
 }
 
 std::unique_ptr<CpuKernel> make_simd(const IsaKernels& isa, const AddNorm& op, Weights weights) {
-  const Norm norm{.kind = op.kind,
-                  .eps = op.eps,
-                  .weight_offset = op.weight_offset,
-                  .has_bias = op.has_bias};
+  const Norm norm{
+      .kind = op.kind, .eps = op.eps, .weight_offset = op.weight_offset, .has_bias = op.has_bias};
   return std::make_unique<NormSimd>(isa, norm, true, weights);
 }
 

@@ -168,8 +168,8 @@ class RopeCacheWriteSimd final : public CpuKernel {
     const TokenWriter writer(isa_, layer);
     const float* table = step.rope->find(op_.rope, inputs[3].i32(), step.batch, step.pool);
     step.pool.run_ranges(q.rows, 8, [&](std::int64_t begin, std::int64_t end, int worker) {
-      auto* keys = reinterpret_cast<float*>(step.workspace.data() +
-                                            worker * buffer_bytes(op_.write));
+      auto* keys =
+          reinterpret_cast<float*>(step.workspace.data() + worker * buffer_bytes(op_.write));
       float* rounded = keys + op_.write.kv_heads * op_.write.head_dim;
       RopeToken query = rope_token(op_.rope, op_.rope.heads);
       RopeToken key = rope_token(op_.rope, op_.write.kv_heads);
@@ -215,8 +215,8 @@ std::int64_t cache_write_workspace(const CacheWrite& op, const NodeView&, const 
   return threads * buffer_bytes(op);
 }
 
-std::int64_t rope_cache_write_workspace(const RopeCacheWrite& op, const NodeView&,
-                                        const StepSizes&, int threads) {
+std::int64_t rope_cache_write_workspace(const RopeCacheWrite& op, const NodeView&, const StepSizes&,
+                                        int threads) {
   return threads * buffer_bytes(op.write);
 }
 

@@ -1,4 +1,4 @@
-// Slots: what a sequence keeps between steps — block tables, the token sampled last, sampling state.
+// Slots: what a sequence keeps between steps — block tables, last sampled token, sampling state.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -39,16 +39,16 @@ struct RopeToken {
 /// A run of queries of one sequence that share a key-value head, against keys in blocks.
 /// Row r of the tile is query token r / group, head r % group.
 struct AttentionTile {
-  const float* queries = nullptr;    ///< first token, first head of the group
+  const float* queries = nullptr;  ///< first token, first head of the group
   float* out = nullptr;
-  std::int64_t token_stride = 0;     ///< floats between tokens, of queries and out
+  std::int64_t token_stride = 0;  ///< floats between tokens, of queries and out
   std::int64_t tokens = 0;
-  std::int64_t group = 0;            ///< query heads of the key-value head, head_dim floats apart
+  std::int64_t group = 0;  ///< query heads of the key-value head, head_dim floats apart
   std::int64_t head_dim = 0;
-  std::int64_t place = 0;            ///< of the first query token in its sequence
+  std::int64_t place = 0;  ///< of the first query token in its sequence
 
   DataType dtype = DataType::kFloat32;
-  const void* keys = nullptr;        ///< layout: CacheLayer
+  const void* keys = nullptr;  ///< layout: CacheLayer
   const void* values = nullptr;
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
@@ -57,14 +57,14 @@ struct AttentionTile {
   std::int64_t kv_head = 0;
   std::int64_t block_tokens = 0;
   std::int64_t key_stride = 0;
-  std::int64_t key_count = 0;        ///< of the sequence
+  std::int64_t key_count = 0;  ///< of the sequence
 
   float scale = 1.F;
   float softcap = 0.F;
   std::int64_t window = 0;
   bool causal = true;
-  const float* slopes = nullptr;     ///< [group] or null: alibi
-  const float* bias = nullptr;       ///< [group][2 * bias_reach + 1] by key - query, or null
+  const float* slopes = nullptr;  ///< [group] or null: alibi
+  const float* bias = nullptr;    ///< [group][2 * bias_reach + 1] by key - query, or null
   std::int64_t bias_reach = 0;
 };
 

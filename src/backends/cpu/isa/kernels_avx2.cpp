@@ -9,9 +9,11 @@ namespace {
 
 constexpr std::int64_t kMicro = 6;  // six rows of two vectors fill sixteen registers
 
+// The first comes first: the others use what it defines.
 #include "backends/cpu/isa/math.inc"
-#include "backends/cpu/isa/rows.inc"
+
 #include "backends/cpu/isa/attention.inc"
+#include "backends/cpu/isa/rows.inc"
 
 constexpr IsaKernels kKernels = {
     .norm = norm,

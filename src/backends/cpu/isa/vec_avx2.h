@@ -12,8 +12,12 @@ namespace {
 using F = __m256;
 constexpr std::int64_t kWidth = 8;
 
-struct Half { std::uint16_t bits; };
-struct Brain { std::uint16_t bits; };
+struct Half {
+  std::uint16_t bits;
+};
+struct Brain {
+  std::uint16_t bits;
+};
 
 inline __m256i first(std::int64_t n) {
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -30,9 +34,7 @@ inline F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 inline F max(F a, F b) { return _mm256_max_ps(a, b); }
 inline F min(F a, F b) { return _mm256_min_ps(a, b); }
 inline F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.F), a); }
-inline F nearest(F a) {
-  return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
+inline F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 /// a * 2^n, n integral within [-252, 254]: in two steps, since 2^n may be no float.
 inline F scale_by_power(F a, F n) {
   const __m256i power = _mm256_cvtps_epi32(n);
@@ -75,7 +77,9 @@ inline F widen(__m128i bits, const std::int8_t*) {
 }
 
 inline F load(const float* p) { return _mm256_loadu_ps(p); }
-inline F load(const Half* p) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p); }
+inline F load(const Half* p) {
+  return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p);
+}
 inline F load(const Brain* p) {
   return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p);
 }

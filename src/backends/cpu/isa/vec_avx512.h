@@ -12,8 +12,12 @@ namespace {
 using F = __m512;
 constexpr std::int64_t kWidth = 16;
 
-struct Half { std::uint16_t bits; };
-struct Brain { std::uint16_t bits; };
+struct Half {
+  std::uint16_t bits;
+};
+struct Brain {
+  std::uint16_t bits;
+};
 
 inline __mmask16 first(std::int64_t n) {
   return n >= 16 ? static_cast<__mmask16>(0xFFFF) : static_cast<__mmask16>((1U << n) - 1U);
@@ -40,8 +44,8 @@ inline F where_less(F x, F y, F a, F b) {
 }
 inline F copy_sign(F magnitude, F sign) {
   const __m512i bit = _mm512_set1_epi32(static_cast<int>(0x80000000U));
-  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
-      bit, _mm512_castps_si512(sign), _mm512_castps_si512(magnitude), 0xCA));
+  return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign),
+                                                       _mm512_castps_si512(magnitude), 0xCA));
 }
 /// first, first + 1, …
 inline F ramp(float first_value) {
@@ -87,8 +91,7 @@ inline void store(Half* p, F a, std::int64_t n) {
 inline void store(Brain* p, F a, std::int64_t n) {
   const __m512i bits = _mm512_castps_si512(a);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i rounded =
-      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+  __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
   const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
   rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
   _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));

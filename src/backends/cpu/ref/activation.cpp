@@ -24,8 +24,7 @@ float activate(ActivationKind kind, float x) {
     case ActivationKind::kRelu: return x > 0.F ? x : 0.F;
     case ActivationKind::kRelu2: return x > 0.F ? x * x : 0.F;
     case ActivationKind::kSilu: return x * sigmoid(x);
-    case ActivationKind::kGelu:
-      return 0.5F * x * std::erfc(-x / std::numbers::sqrt2_v<float>);
+    case ActivationKind::kGelu: return 0.5F * x * std::erfc(-x / std::numbers::sqrt2_v<float>);
     case ActivationKind::kGeluTanh: return gelu_tanh(x);
     case ActivationKind::kQuickGelu: return x * sigmoid(1.702F * x);
     case ActivationKind::kSigmoid: return sigmoid(x);

@@ -27,10 +27,8 @@ class AddNormReference final : public CpuKernel {
 
 std::unique_ptr<CpuKernel> make_reference(const AddNorm& op, const NodeView& node, Weights weights,
                                           ThreadPool& pool) {
-  const Norm norm{.kind = op.kind,
-                  .eps = op.eps,
-                  .weight_offset = op.weight_offset,
-                  .has_bias = op.has_bias};
+  const Norm norm{
+      .kind = op.kind, .eps = op.eps, .weight_offset = op.weight_offset, .has_bias = op.has_bias};
   return std::make_unique<AddNormReference>(make_reference(Add{}, node, {}, pool),
                                             make_reference(norm, node, std::move(weights), pool));
 }

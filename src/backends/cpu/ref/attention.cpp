@@ -1,8 +1,8 @@
 // Attention, the specification. Every score is computed twice, once to find the largest and once to
 // weigh the values, so that no row of scores is ever stored.
 //
-// A query at place i of its sequence (counted from the sequence's first token, cached ones included)
-// sees the keys at places j with
+// A query at place i of its sequence (counted from the sequence's first token, cached ones
+// included) sees the keys at places j with
 //   causal          j <= i, and i - j < window where there is one
 //   bidirectional   all j of its sequence, and |i - j| < window where there is one
 // score = softcap(scale * q.k) + alibi slope * (j - i) + relative bias. A query that sees no key
@@ -22,7 +22,7 @@ namespace {
 struct KeySource {
   const CacheLayer* layer = nullptr;
   std::span<const std::int32_t> table;
-  const float* keys = nullptr;    // kDirect, kCross: of the sequence's first token
+  const float* keys = nullptr;  // kDirect, kCross: of the sequence's first token
   const float* values = nullptr;
   std::int64_t count = 0;
 };

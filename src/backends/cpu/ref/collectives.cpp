@@ -24,8 +24,7 @@ class AllReduceKernel final : public CpuKernel {
            StepContext& step) const override {
     const auto from = bytes_of(inputs[0]);
     const auto to = bytes_of(outputs[0]);
-    if (from.data() != to.data() && !from.empty())
-      std::memcpy(to.data(), from.data(), from.size());
+    if (from.data() != to.data() && !from.empty()) std::memcpy(to.data(), from.data(), from.size());
     communicator_of(step).all_reduce({outputs[0].f32(), to.size() / sizeof(float)});
   }
 };
@@ -69,8 +68,7 @@ class ReceiveKernel final : public CpuKernel {
 
 }  // namespace
 
-std::unique_ptr<CpuKernel> make_reference(const AllReduce&, const NodeView&, Weights,
-                                          ThreadPool&) {
+std::unique_ptr<CpuKernel> make_reference(const AllReduce&, const NodeView&, Weights, ThreadPool&) {
   return std::make_unique<AllReduceKernel>();
 }
 

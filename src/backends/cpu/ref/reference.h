@@ -21,7 +21,7 @@ using Weights = std::vector<QuantizedTensor>;
 std::unique_ptr<CpuKernel> make_reference(const Norm&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const Activation&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const GatedActivation&, const NodeView&, Weights,
- ThreadPool&);
+                                          ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const Add&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const Mul&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const Scale&, const NodeView&, Weights, ThreadPool&);
@@ -39,7 +39,7 @@ std::unique_ptr<CpuKernel> make_reference(const Send&, const NodeView&, Weights,
 std::unique_ptr<CpuKernel> make_reference(const Receive&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const AddNorm&, const NodeView&, Weights, ThreadPool&);
 std::unique_ptr<CpuKernel> make_reference(const RopeCacheWrite&, const NodeView&, Weights,
- ThreadPool&);
+                                          ThreadPool&);
 
 /// Reject functions: values of any type; float32 (and int32 indices) alone.
 template <class OpT>

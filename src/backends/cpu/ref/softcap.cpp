@@ -6,7 +6,8 @@
 
 namespace tenon::cpu {
 
-std::unique_ptr<CpuKernel> make_reference(const Softcap& op, const NodeView&, Weights, ThreadPool&) {
+std::unique_ptr<CpuKernel> make_reference(const Softcap& op, const NodeView&, Weights,
+                                          ThreadPool&) {
   return elementwise_reference<1>([cap = op.cap](float x) { return cap * std::tanh(x / cap); });
 }
 
