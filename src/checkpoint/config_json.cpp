@@ -95,9 +95,7 @@ auto fields_of(const BuildConfig*) {
 }
 
 template <class T>
-concept HasFields = requires(const T* value) {
-  fields_of(value);
-};
+concept HasFields = requires(const T* value) { fields_of(value); };
 
 // ------------------------------------------------------------------------------------- writing
 

@@ -19,8 +19,8 @@ struct WeightRule {
   /// Rows of the file's tensor that are this part (merged QKV and the like); unset: all.
   std::optional<Range> rows;
   bool transpose = false;  ///< the file holds [in, out] (GPT-2's Conv1D)
-  /// > 0: the file's rows are, per head of this size, interleaved pairs (2i, 2i+1) as llama.cpp writes
-  /// Q and K of rotary models; they are put back into halves (i, i + head/2).
+  /// > 0: the file's rows are, per head of this size, interleaved pairs (2i, 2i+1) as llama.cpp
+  /// writes Q and K of rotary models; they are put back into halves (i, i + head/2).
   std::int64_t unpermute_head = 0;
 };
 

@@ -98,9 +98,7 @@ TEST(AttentionLayers, FusedProjectionIsThreeParts) {
   fused.set_weight("dense.weight", {24, 36}, weights.dense.floats());
   const Matrix x = random_matrix(4, 24, 21);
   EXPECT_EQ(fused.forward(x.array()).data, apart.forward(x.array()).data);
-  EXPECT_THAT(error_of([&] {
-                fused.set_weight("qkv.weight", {59, 24}, rows);
-              }),
+  EXPECT_THAT(error_of([&] { fused.set_weight("qkv.weight", {59, 24}, rows); }),
               HasSubstr("expected 60 rows"));
 }
 

@@ -35,17 +35,11 @@ TEST(LinearLayers, SayWhatIsWrong) {
   layers::Linear layer({.in_features = 4, .out_features = 2});
   EXPECT_THAT(error_of([&] { layer.forward(random_matrix(1, 4, 1).array()); }),
               testing::AllOf(HasSubstr("weight [2, 4]"), HasSubstr("bias [2]")));
-  EXPECT_THAT(error_of([&] {
-                layer.set_weight("wieght", {2, 4}, std::vector<float>(8));
-              }),
+  EXPECT_THAT(error_of([&] { layer.set_weight("wieght", {2, 4}, std::vector<float>(8)); }),
               HasSubstr("did you mean \"weight\"?"));
-  EXPECT_THAT(error_of([&] {
-                layer.set_weight("weight", {4, 2}, std::vector<float>(8));
-              }),
+  EXPECT_THAT(error_of([&] { layer.set_weight("weight", {4, 2}, std::vector<float>(8)); }),
               HasSubstr("is [4, 2], expected [2, 4]"));
-  EXPECT_THAT(error_of([&] {
-                layer.set_weight("weight", {2, 4}, std::vector<float>(7));
-              }),
+  EXPECT_THAT(error_of([&] { layer.set_weight("weight", {2, 4}, std::vector<float>(7)); }),
               HasSubstr("has 7 numbers"));
   give(layer, "weight", 1);
   give(layer, "bias", 1);

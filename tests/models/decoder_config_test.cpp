@@ -74,9 +74,7 @@ TEST(DecoderConfig, HeadDimAbsentGivenOrNull) {
   EXPECT_EQ(read_config(with(kQwen, {{"head_dim", nullptr}})).head_size, 8);
   const Json uneven = with(kLlama, {{"hidden_size", 34}});
   EXPECT_THAT(error_of([&] { read_config(uneven); }), HasSubstr("no head_dim"));
-  EXPECT_THAT(error_of([&] {
-                read_config(with(kLlama, {{"head_dim", 7}}));
-              }),
+  EXPECT_THAT(error_of([&] { read_config(with(kLlama, {{"head_dim", 7}})); }),
               HasSubstr("rotated features"));
 }
 
@@ -101,9 +99,7 @@ TEST(DecoderConfig, Biases) {
   const PretrainedConfig llama =
       read_config(with(kLlama, {{"attention_bias", true}, {"mlp_bias", true}}));
   EXPECT_TRUE(llama.qkv_bias && llama.attn_dense_bias && llama.mlp_bias);
-  EXPECT_THAT(error_of([] {
-                read_config(with(kMistral, {{"attention_bias", true}}));
-              }),
+  EXPECT_THAT(error_of([] { read_config(with(kMistral, {{"attention_bias", true}})); }),
               HasSubstr("\"attention_bias\" is true"));
 }
 
@@ -131,9 +127,7 @@ TEST(DecoderConfig, QwenWindow) {
                                        {"layer_types", types}}))
                   .layer_windows,
               ElementsAre(8, 0, 8));
-  EXPECT_THAT(error_of([&] {
-                read_config(with(kQwen, {{"layer_types", types}}));
-              }),
+  EXPECT_THAT(error_of([&] { read_config(with(kQwen, {{"layer_types", types}})); }),
               HasSubstr("no sliding_window in use"));
 }
 
@@ -145,9 +139,7 @@ TEST(DecoderConfig, LayerTypesAreChecked) {
               }),
               HasSubstr("layer_types has 1 entries, expected num_hidden_layers, 3"));
   const Json odd = layer_types({"full_attention", "linear_attention", "full_attention"});
-  EXPECT_THAT(error_of([&] {
-                read_config(with(kLlama, {{"layer_types", odd}}));
-              }),
+  EXPECT_THAT(error_of([&] { read_config(with(kLlama, {{"layer_types", odd}})); }),
               HasSubstr("linear_attention"));
 }
 
