@@ -73,6 +73,7 @@ build_jobs() {
 progress() {
   local line now step=-1 last=$SECONDS
   while IFS= read -r line; do
+    line=${line//.....}  # CTest's dotted lines
     if [[ $line =~ ^\ +Start\ +[0-9]+: ]]; then continue; fi
     if [[ $line =~ ^[\ \[]*([0-9]+)/([0-9]+) && $line != *'***'* ]]; then
       now=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
