@@ -40,15 +40,15 @@ struct TENON_API RopeScaling {
   double high_freq_factor = 4.0;           ///< llama3
   double beta_fast = 32.0;                 ///< yarn
   double beta_slow = 1.0;                  ///< yarn
-  std::optional<double> attention_factor;  ///< yarn, longrope: amplitude; unset: by formula
+  std::optional<double> attention_factor{};  ///< yarn, longrope: amplitude; unset: by formula
   double mscale = 0.0;                     ///< yarn
   double mscale_all_dim = 0.0;             ///< yarn
   bool truncate = true;                    ///< yarn: correction range rounded to integers
   std::int64_t original_max_position_embeddings = 0;  ///< 0: max_position_embeddings
-  std::vector<double> short_factor;                   ///< longrope
-  std::vector<double> long_factor;                    ///< longrope
+  std::vector<double> short_factor{};                   ///< longrope
+  std::vector<double> long_factor{};                    ///< longrope
   /// Divisors of each inverse frequency, beside any type (GGUF's rope_freqs.weight); empty: none.
-  std::vector<double> frequency_factors;
+  std::vector<double> frequency_factors{};
 
   bool operator==(const RopeScaling&) const = default;
 };
@@ -56,16 +56,16 @@ struct TENON_API RopeScaling {
 /// How a checkpoint's weights are quantized (TensorRT-LLM's "quantization" object). GGUF blocks
 /// need no entry here: each part carries its own spec.
 struct TENON_API QuantConfig {
-  std::string quant_algo;           ///< "", "W8A16", "W4A16", …
-  std::string kv_cache_quant_algo;  ///< "", "INT8", "FP8"
+  std::string quant_algo{};           ///< "", "W8A16", "W4A16", …
+  std::string kv_cache_quant_algo{};  ///< "", "INT8", "FP8"
   std::int64_t group_size = 128;
-  std::vector<std::string> exclude_modules;
+  std::vector<std::string> exclude_modules{};
 
   bool operator==(const QuantConfig&) const = default;
 };
 
 struct TENON_API PretrainedConfig {
-  std::string architecture;             ///< "LlamaForCausalLM"
+  std::string architecture{};             ///< "LlamaForCausalLM"
   DataType dtype = DataType::kFloat32;  ///< of the weights that are not quantized
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
@@ -80,20 +80,20 @@ struct TENON_API PretrainedConfig {
   std::int64_t max_position_embeddings = 0;
   double rotary_base = 10000.0;
   std::int64_t rotary_embedding_dim = 0;  ///< rotated features of a head; 0: all of them
-  RopeScaling rotary_scaling;
+  RopeScaling rotary_scaling{};
   bool qkv_bias = false;
   bool attn_dense_bias = false;  ///< of the attention's output projection
   bool mlp_bias = false;
   bool share_embedding_table = false;  ///< tie_word_embeddings
   /// Attention window of each layer, 0: whole context; empty: 0 for all.
-  std::vector<std::int64_t> layer_windows;
+  std::vector<std::int64_t> layer_windows{};
   std::int64_t bos_token_id = -1;  ///< -1: none
-  std::vector<std::int64_t> eos_token_ids;
+  std::vector<std::int64_t> eos_token_ids{};
   std::int64_t pad_token_id = -1;
-  QuantConfig quantization;
-  Mapping mapping;  ///< how the files are cut; a run may choose another
+  QuantConfig quantization{};
+  Mapping mapping{};  ///< how the files are cut; a run may choose another
   /// What only one family needs, by name.
-  std::map<std::string, double> extra;
+  std::map<std::string, double> extra{};
 
   bool operator==(const PretrainedConfig&) const = default;
 };
@@ -102,10 +102,10 @@ struct TENON_API PretrainedConfig {
 struct TENON_API BuildConfig {
   std::int64_t max_batch_size = 2048;
   std::int64_t max_input_len = 1024;
-  std::optional<std::int64_t> max_seq_len;  ///< unset: the model's (with its rope scaling)
+  std::optional<std::int64_t> max_seq_len{};  ///< unset: the model's (with its rope scaling)
   std::int64_t max_beam_width = 1;
   std::int64_t max_num_tokens = 8192;
-  std::optional<std::int64_t> opt_num_tokens;
+  std::optional<std::int64_t> opt_num_tokens{};
   std::string kv_cache_type = "paged";  ///< continuous, paged, disabled
   std::int64_t tokens_per_block = 32;
   bool gather_context_logits = false;

@@ -17,21 +17,21 @@ namespace tenon::layers {
 /// A dense row-major float tensor on the host. Rows of several sequences lie one after another;
 /// there is no padding.
 struct TENON_API Array {
-  std::vector<float> data;
-  std::vector<std::int64_t> shape;  ///< [rows, width]
+  std::vector<float> data{};
+  std::vector<std::int64_t> shape{};  ///< [rows, width]
 };
 
 /// What attention needs to know of the rows. Layers that work row by row ignore it.
 struct TENON_API Sequences {
-  std::vector<std::int32_t> sequence_lengths;  ///< rows of each sequence; empty: all rows are one
-  std::vector<std::int32_t> positions;  ///< of each row; empty: 0, 1, … within each sequence
+  std::vector<std::int32_t> sequence_lengths{};  ///< rows of each sequence; empty: all rows are one
+  std::vector<std::int32_t> positions{};  ///< of each row; empty: 0, 1, … within each sequence
   Array encoder;                        ///< cross-attention: [encoder rows, encoder_hidden_size]
-  std::vector<std::int32_t> encoder_lengths;  ///< encoder rows of each sequence; empty: all one's
+  std::vector<std::int32_t> encoder_lengths{};  ///< encoder rows of each sequence; empty: all one's
 };
 
 struct TENON_API WeightDescription {
-  std::string name;  ///< "q.weight"
-  std::vector<std::int64_t> shape;
+  std::string name{};  ///< "q.weight"
+  std::vector<std::int64_t> shape{};
 };
 
 /// What all layers share. Copies are not possible; moves are.

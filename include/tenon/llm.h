@@ -23,13 +23,13 @@ namespace tenon {
 
 /// What a run may choose; unset fields follow the engine's build config and the machine.
 struct TENON_API LlmOptions {
-  Mapping mapping;          ///< ranks are threads of this process
+  Mapping mapping{};          ///< ranks are threads of this process
   int threads = 0;          ///< 0: the physical cores that this process may use
   bool pin_threads = true;
-  std::optional<std::int64_t> max_batch_size;  ///< sequences in flight; default at most 16
-  std::optional<std::int64_t> max_num_tokens;  ///< tokens of one step; default at most 512
-  std::optional<std::int64_t> max_seq_len;     ///< default: the engine's, at most 4096
-  std::optional<std::int64_t> kv_cache_tokens;
+  std::optional<std::int64_t> max_batch_size{};  ///< sequences in flight; default at most 16
+  std::optional<std::int64_t> max_num_tokens{};  ///< tokens of one step; default at most 512
+  std::optional<std::int64_t> max_seq_len{};     ///< default: the engine's, at most 4096
+  std::optional<std::int64_t> kv_cache_tokens{};
   /// float32, float16, bfloat16 or int8 ("auto": float32).
   std::string kv_cache_dtype = "auto";
   /// Precision to which inputs of linear layers may be rounded: float32 (not at all), bfloat16, or
@@ -37,35 +37,35 @@ struct TENON_API LlmOptions {
   std::string activation_dtype = "auto";
   bool deterministic = false;
   bool gather_context_logits = false;
-  std::string max_isa;  ///< CPU: "", "baseline", "avx2", "avx512", "amx"
+  std::string max_isa{};  ///< CPU: "", "baseline", "avx2", "avx512", "amx"
   /// Values to keep for tap(): names as the graph prints them.
-  std::vector<std::string> taps;
+  std::vector<std::string> taps{};
   /// Chat template instead of the model's own.
-  std::string chat_template;
+  std::string chat_template{};
   bool use_cache_folder = true;  ///< a model that is no engine is built into the cache folder
 };
 
 struct TENON_API TokenLogprobs {
   std::int32_t token_id = 0;
   float logprob = 0.0F;
-  std::vector<std::pair<std::int32_t, float>> top;  ///< likeliest tokens, best first
+  std::vector<std::pair<std::int32_t, float>> top{};  ///< likeliest tokens, best first
 };
 
 /// Logits of consecutive tokens of one request, from its own positions.
 struct TENON_API TokenLogits {
   std::int64_t first_position = 0;
   std::int64_t vocab_size = 0;
-  std::vector<float> values;  ///< [positions, vocab_size]
+  std::vector<float> values{};  ///< [positions, vocab_size]
 };
 
 struct TENON_API CompletionOutput {
   int index = 0;  ///< which of the request's n samples
-  std::string text;
-  std::vector<std::int32_t> token_ids;
+  std::string text{};
+  std::vector<std::int32_t> token_ids{};
   FinishReason finish_reason = FinishReason::kNotFinished;
   float cumulative_logprob = 0.0F;      ///< where log-probabilities were asked for
-  std::vector<TokenLogprobs> logprobs;  ///< one a token, where asked for
-  TokenLogits generation_logits;        ///< one row a token, where asked for
+  std::vector<TokenLogprobs> logprobs{};  ///< one a token, where asked for
+  TokenLogits generation_logits{};        ///< one row a token, where asked for
 };
 
 struct TENON_API RequestTimes {
@@ -74,17 +74,17 @@ struct TENON_API RequestTimes {
 };
 
 struct TENON_API RequestOutput {
-  std::string prompt;
-  std::vector<std::int32_t> prompt_token_ids;
-  std::vector<CompletionOutput> outputs;
-  RequestTimes times;
+  std::string prompt{};
+  std::vector<std::int32_t> prompt_token_ids{};
+  std::vector<CompletionOutput> outputs{};
+  RequestTimes times{};
 };
 
 /// A piece of text of one sample as it appears. Never ends inside a character.
 struct TENON_API TextDelta {
   std::size_t request = 0;  ///< index in the call's prompts
   int sample = 0;
-  std::string text;
+  std::string text{};
   bool finished = false;
 };
 

@@ -24,7 +24,7 @@ struct TENON_API ModelInput {
     std::int64_t max = 0;
   };
   DataType dtype = DataType::kInt32;
-  std::vector<Range> dims;
+  std::vector<Range> dims{};
 };
 
 /// Limits that prepare_inputs() turns into ranges.

@@ -28,21 +28,21 @@ struct TENON_API SamplingParams {
   /// Subtracted from the logit of every token of the output, times its count.
   float frequency_penalty = 0.0F;
   /// Random numbers depend on seed, sample and position alone. Unset: drawn by the executor.
-  std::optional<std::uint64_t> seed;
+  std::optional<std::uint64_t> seed{};
   /// Tokens to generate at most. Unset: up to the model's maximum length.
-  std::optional<std::int32_t> max_tokens;
+  std::optional<std::int32_t> max_tokens{};
   /// End-of-sequence is not chosen before that many tokens.
   std::int32_t min_tokens = 0;
   /// Go on past end-of-sequence.
   bool ignore_eos = false;
   /// Texts that end the output, found across token boundaries.
-  std::vector<std::string> stop;
+  std::vector<std::string> stop{};
   /// Tokens that end the output, besides the model's own.
-  std::vector<std::int32_t> stop_token_ids;
+  std::vector<std::int32_t> stop_token_ids{};
   /// Keep the stop text in the output.
   bool include_stop_in_output = false;
   /// Log-probabilities of the chosen token and this many likeliest ones; unset: none.
-  std::optional<std::int32_t> logprobs;
+  std::optional<std::int32_t> logprobs{};
   /// Return the logits each token was chosen from (CompletionOutput::generation_logits).
   bool return_generation_logits = false;
   /// Sequences per prompt, each with a sample number of its own.

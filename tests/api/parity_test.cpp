@@ -30,6 +30,8 @@ std::vector<Case> cases() {
   return all;
 }
 
+void PrintTo(const Case& value, std::ostream* out) { *out << value.model; }
+
 std::string case_name(const ::testing::TestParamInfo<Case>& info) {
   std::string name = info.param.model;
   for (char& c : name)
