@@ -17,6 +17,8 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
               "kv_cache_type: {} is not supported yet; use paged", build.kv_cache_type);
   TENON_CHECK(build.max_beam_width == 1, ErrorCode::kUnsupported,
               "max_beam_width: {} is not supported yet; use 1", build.max_beam_width);
+  TENON_CHECK(build.logits_dtype == "float32", ErrorCode::kUnsupported,
+              "logits_dtype: {} is not supported yet; use float32", build.logits_dtype);
   BuildConfig settled = build;
   if (!settled.max_seq_len)
     settled.max_seq_len = traits.max_position > 0 ? traits.max_position : settled.max_input_len;
