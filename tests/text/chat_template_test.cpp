@@ -71,6 +71,7 @@ TEST(ChatTemplate, InvalidBytesDoNoHarm) {
   EXPECT_NO_THROW(render(source, input));
   EXPECT_NO_THROW(render("\xFF{{ '\xFF\xFE' }}\xC3"));
   EXPECT_THROW(render("{{ \xFF }}"), Error);
+  EXPECT_THROW(render("{{ '{:\x95}'.format(5) }}"), Error);  // a byte alone is copied as well
 }
 
 TEST(ChatTemplate, ThreadsShareOne) {

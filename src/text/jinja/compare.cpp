@@ -155,6 +155,7 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
 
 std::size_t find_text(Runtime& runtime, std::string_view text, std::string_view needle) {
   if (needle.empty()) return 0;
+  if (text.size() < needle.size()) return std::string_view::npos;  // text may be null too
   // memmem is the two-way algorithm: linear where std::search would be quadratic.
   const void* found = memmem(text.data(), text.size(), needle.data(), needle.size());
   const std::size_t place =

@@ -32,7 +32,8 @@ void Runtime::fault_undefined(const Value& value) const {
 }
 
 Value Runtime::text(std::string_view text) {
-  if (text.size() == 1) return character(text);
+  if (text.size() == 1 && static_cast<unsigned char>(text[0]) < characters_.size())
+    return character(text);  // keeps no pointer to `text`, as it does for other characters
   charge_bytes(text.size());
   char* copy = arena.bytes(text.size());
   if (!text.empty()) std::memcpy(copy, text.data(), text.size());
