@@ -31,8 +31,9 @@ inline void pause() {
 #endif
 }
 
-/// Cores' worth of time that the control group grants, 0 where there is no limit.
-double cgroup_limit() {
+}  // namespace
+
+double cpu_quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string quota;
   double period = 0;
@@ -43,8 +44,6 @@ double cgroup_limit() {
   std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period_us;
   return quota_us > 0 && period_us > 0 ? quota_us / period_us : 0;
 }
-
-}  // namespace
 
 std::vector<int> physical_cores() {
   cpu_set_t allowed;
@@ -64,7 +63,7 @@ std::vector<int> physical_cores() {
 
 int available_cores() {
   auto cores = static_cast<int>(physical_cores().size());
-  if (const double limit = cgroup_limit(); limit > 0)
+  if (const double limit = cpu_quota(); limit > 0)
     cores = std::min(cores, std::max(1, static_cast<int>(std::floor(limit))));
   return cores;
 }

@@ -43,6 +43,9 @@ class ThreadPool {
 /// Logical processors to pin to, one per physical core, within the affinity mask.
 std::vector<int> physical_cores();
 
+/// Cores' worth of time that the control group (cgroup) grants; 0: no limit.
+double cpu_quota();
+
 /// Threads worth starting: physical cores, less where a container's CPU limit (cgroup) is lower.
 int available_cores();
 
