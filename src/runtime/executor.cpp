@@ -275,7 +275,9 @@ void Executor::Impl::deliver(ScheduledSequence& scheduled, const SequenceResult&
            static_cast<std::size_t>(scheduled.logit_rows * vocab)},
           vocab);
     }
-    if (!scheduled.samples || result.tokens.empty()) return;
+    if (!scheduled.samples) return;
+    TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument,
+                "allowed_tokens: the mask of this step allows no token at all");
     sequence.tokens.insert(sequence.tokens.end(), result.tokens.begin(), result.tokens.end());
     const auto verdict = sequence.spec->sink->on_tokens(sequence.sample, result);
     FinishReason reason = reason_to_end(sequence, result.tokens.back());
