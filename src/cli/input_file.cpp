@@ -25,7 +25,7 @@ std::vector<std::string_view> lines_of(std::string_view text) {
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty()) lines.push_back(line);
+    lines.push_back(line);
   }
   return lines;
 }
@@ -74,8 +74,8 @@ void add_npy(const std::filesystem::path& path, Prompts& prompts) {
   for (std::int64_t r = 0; r < rows; ++r) {
     auto& row = prompts.ids.emplace_back();
     for (std::int64_t c = 0; c < columns; ++c)
-      row.push_back(checked_id(ids.values[static_cast<std::size_t>(r * columns + c)],
-                               path.string()));
+      row.push_back(
+          checked_id(ids.values[static_cast<std::size_t>(r * columns + c)], path.string()));
   }
 }
 
@@ -91,6 +91,7 @@ Prompts read_input_file(const std::filesystem::path& path) {
     int number = 0;
     for (const std::string_view line : lines_of(content)) {
       const std::string where = fmt::format("{}, line {}", path.string(), ++number);
+      if (line.empty()) continue;
       if (kind == ".csv")
         prompts.ids.push_back(parse_csv(line, where));
       else

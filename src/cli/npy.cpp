@@ -41,7 +41,8 @@ std::string_view field(std::string_view header, std::string_view key, std::strin
 
 Shape parse_shape(std::string_view text, const std::string& where) {
   Shape shape;
-  TENON_CHECK(text.starts_with('('), ErrorCode::kCorrupt, "{}: bad shape in the .npy header", where);
+  TENON_CHECK(text.starts_with('('), ErrorCode::kCorrupt, "{}: bad shape in the .npy header",
+              where);
   std::int64_t value = -1;
   for (const char c : text.substr(1, text.find(')') - 1)) {
     if (c >= '0' && c <= '9') {
@@ -93,14 +94,17 @@ NpyIds read_npy_ids(const std::filesystem::path& path) {
               "{}: the array is in Fortran order; save it in C order", where);
   NpyIds ids;
   ids.shape = parse_shape(field(header, "'shape'", where), where);
-  const std::string type(field(header, "'descr'", where).substr(1, 3));
-  const std::size_t size = type == "<i8" || type == "<u8" ? 8 : 4;
+  std::string_view descr = field(header, "'descr'", where);
+  if (!descr.empty()) descr.remove_prefix(1);  // the quotation mark
+  const std::string type(descr.substr(0, 3));
+  const DataType width = type == "<i8" || type == "<u8" ? DataType::kInt64 : DataType::kInt32;
   TENON_CHECK(type == "<i4" || type == "<i8" || type == "<u4" || type == "<u8",
-              ErrorCode::kUnsupported, "{}: element type {}; token ids are <i4 or <i8", where, type);
-  const auto data =
-      file->part(kMagic.size() + 2 + length,
-                 static_cast<std::uint64_t>(element_count(ids.shape, where)) * size, "the data");
-  size == 8 ? widen<std::int64_t>(data, ids.values) : widen<std::int32_t>(data, ids.values);
+              ErrorCode::kUnsupported, "{}: element type {}; token ids are <i4 or <i8", where,
+              type);
+  const auto bytes = static_cast<std::uint64_t>(byte_count(width, ids.shape, where));
+  const auto data = file->part(kMagic.size() + 2 + length, bytes, "the data");
+  width == DataType::kInt64 ? widen<std::int64_t>(data, ids.values)
+                            : widen<std::int32_t>(data, ids.values);
   return ids;
 }
 
