@@ -3,12 +3,26 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include "core/check.h"
 #include "core/nearest_name.h"
 
 namespace tenon::cli {
+namespace {
+
+/// The parser would cut a number that does not fit to the largest that does.
+template <class Integer>
+std::string check_integer(const std::string& text) {
+  Integer value = 0;
+  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const char* end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(begin, end, value);
+  return error == std::errc() && last == end ? "" : "\"" + text + "\" is no integer of that size";
+}
+
+}  // namespace
 
 struct CommandLine::Impl {
   CLI::App app;
@@ -19,9 +33,9 @@ struct CommandLine::Impl {
   explicit Impl(const std::string& usage) : app(usage) {}
 
   template <class T>
-  void add(const std::string& name, T& value, const std::string& help) {
+  CLI::Option* add(const std::string& name, T& value, const std::string& help) {
     names.push_back(name);
-    app.add_option(name, value, help)->group(group);
+    return app.add_option(name, value, help)->group(group);
   }
 };
 
@@ -31,8 +45,8 @@ namespace {
 std::string with_underscores(const std::string& argument) {
   if (!argument.starts_with("--")) return argument;
   std::string spelled = argument;
-  const auto end = spelled.begin() + static_cast<std::ptrdiff_t>(
-                                         std::min(spelled.find('='), spelled.size()));
+  const auto end =
+      spelled.begin() + static_cast<std::ptrdiff_t>(std::min(spelled.find('='), spelled.size()));
   std::replace(spelled.begin() + 2, end, '-', '_');
   return spelled;
 }
@@ -58,17 +72,17 @@ void CommandLine::option(const std::string& n, std::string& v, const std::string
   impl_->add(n, v, h);
 }
 void CommandLine::option(const std::string& n, std::int64_t& v, const std::string& h) {
-  impl_->add(n, v, h);
+  impl_->add(n, v, h)->check(check_integer<std::int64_t>);
 }
 void CommandLine::option(const std::string& n, int& v, const std::string& h) {
-  impl_->add(n, v, h);
+  impl_->add(n, v, h)->check(check_integer<int>);
 }
 void CommandLine::option(const std::string& n, double& v, const std::string& h) {
   impl_->add(n, v, h);
 }
 void CommandLine::option(const std::string& n, std::optional<std::int64_t>& v,
                          const std::string& h) {
-  impl_->add(n, v, h);
+  impl_->add(n, v, h)->check(check_integer<std::int64_t>);
 }
 void CommandLine::option(const std::string& n, std::optional<double>& v, const std::string& h) {
   impl_->add(n, v, h);
@@ -77,8 +91,7 @@ void CommandLine::option(const std::string& n, std::vector<std::string>& v, cons
   impl_->add(n, v, h);
 }
 
-void CommandLine::positional(const std::string& name, std::string& value,
-                             const std::string& help) {
+void CommandLine::positional(const std::string& name, std::string& value, const std::string& help) {
   impl_->app.add_option(name, value, help);
 }
 
@@ -98,7 +111,8 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
     const std::string flag = bare_flag(argument);
     TENON_CHECK(std::find(impl_->unsupported.begin(), impl_->unsupported.end(), flag) ==
                     impl_->unsupported.end(),
-                ErrorCode::kUnsupported, "{}: {} is not supported yet", impl_->app.get_name(), flag);
+                ErrorCode::kUnsupported, "{}: {} is not supported yet", impl_->app.get_name(),
+                flag);
   }
   try {
     impl_->app.parse(reversed);

@@ -1,0 +1,134 @@
+// convert → build → run, every kind of input, every kind of output.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include "cli/npy.h"
+#include "core/file.h"
+#include "program.h"
+
+namespace tenon::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Run : public CliTest {
+ protected:
+  /// run with what all of these share, plus `more`.
+  std::vector<std::string> words(std::vector<std::string> more) const {
+    std::vector<std::string> all = {"run",       engine_, "--max_output_len", "6", "--ignore_eos",
+                                    "--threads", "1",     "--no_pin"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  /// Output ids of every sequence.
+  std::vector<std::vector<std::int64_t>> ids(std::vector<std::string> more) const {
+    more.push_back("--json");
+    std::vector<std::vector<std::int64_t>> all;
+    const Json json = json_of(words(std::move(more)));
+    for (const Json& output : json.at("outputs", "").as_array("")) {
+      all.emplace_back();
+      for (const Json& id : output.at("token_ids", "").as_array(""))
+        all.back().push_back(id.as_int(""));
+    }
+    return all;
+  }
+
+  std::string engine_ = build_engine();
+};
+
+TEST_F(Run, ConvertedBuiltAndDirectGiveTheSameTokens) {
+  const auto direct = ids({"--input_text", "Hello there"});
+  ASSERT_EQ(direct.size(), 1U);
+  EXPECT_EQ(direct[0].size(), 6U);
+  EXPECT_THAT(out_of({"convert", "--model_dir", text_model(), "--output_dir", at("checkpoint"),
+                      "--tp_size", "2", "--pp_size", "2", "--workers", "2"}),
+              HasSubstr("LlamaForCausalLM"));
+  EXPECT_TRUE(fs::exists(at("checkpoint/rank3.safetensors")));
+  out_of({"build", "--checkpoint_dir", at("checkpoint"), "--output_dir", at("engine2"),
+          "--max_batch_size", "4", "--max-seq-len", "64"});
+  engine_ = at("engine2");
+  EXPECT_EQ(ids({"--input_text", "Hello there"}), direct);
+  EXPECT_EQ(ids({"--input_text", "Hello there", "--tp_size", "2"}), direct);
+  for (const std::string& other :
+       {at("checkpoint"), text_model(), data_file("gguf/llama_text.gguf")}) {
+    engine_ = other;
+    EXPECT_EQ(ids({"--input_text", "Hello there", "--no_cache"}), direct) << other;
+  }
+}
+
+TEST_F(Run, StreamingPrintsTheSameText) {
+  const Result whole = run(words({"--input_text", "Once upon a time"}));
+  const Result pieces = run(words({"--input_text", "Once upon a time", "--streaming"}));
+  EXPECT_EQ(whole.code, 0);
+  EXPECT_EQ(pieces.code, 0);
+  EXPECT_EQ(whole.out, pieces.out);
+  EXPECT_THAT(whole.err, HasSubstr("sampling: greedy"));
+  EXPECT_THAT(whole.err, HasSubstr("tokens/s"));
+}
+
+TEST_F(Run, EveryKindOfInputFileGivesTheSameTokens) {
+  const auto expected = ids({"--input_text", "Hello", "--input_text", "the end"});
+  ASSERT_EQ(expected.size(), 2U);
+  write("prompts.jsonl", "\"Hello\"\n\n{\"prompt\": \"the end\"}\n");
+  EXPECT_EQ(ids({"--input_file", at("prompts.jsonl")}), expected);
+  write("one.txt", "the end");
+  EXPECT_EQ(ids({"--input_file", at("one.txt")}),
+            std::vector<std::vector<std::int64_t>>{expected[1]});
+
+  // Ids as the tokenizer gives them: what they decode to is what was asked.
+  write("ids.csv", "10, 20, 30\n40,50,60\n");
+  cli::write_npy(at("ids.npy"), {2, 3}, std::vector<std::int32_t>{10, 20, 30, 40, 50, 60});
+  write("ids.jsonl", "{\"input_ids\": [10, 20, 30]}\n{\"input_ids\": [40, 50, 60]}\n");
+  const auto from_csv = ids({"--input_file", at("ids.csv")});
+  ASSERT_EQ(from_csv.size(), 2U);
+  EXPECT_EQ(ids({"--input_file", at("ids.npy")}), from_csv);
+  EXPECT_EQ(ids({"--input_file", at("ids.jsonl")}), from_csv);
+}
+
+TEST_F(Run, WritesEveryKindOfOutput) {
+  const auto expected = ids({"--input_text", "Hello", "--input_text", "a"});
+  out_of(words({"--input_text", "Hello", "--input_text", "a", "--output_csv", at("ids.csv"),
+                "--output_npy", at("ids.npy"), "--output_logits_npy", at("logits.npy"), "--dump",
+                "layers.0.output", "--dump_dir", folder_.string()}));
+  std::string csv;
+  for (const auto& row : expected) {
+    for (std::size_t i = 0; i < row.size(); ++i) csv += (i ? "," : "") + std::to_string(row[i]);
+    csv += "\n";
+  }
+  EXPECT_EQ(read_file(at("ids.csv")), csv);
+  const cli::NpyIds npy = cli::read_npy_ids(at("ids.npy"));
+  EXPECT_EQ(npy.shape, (Shape{2, 6}));
+  EXPECT_TRUE(std::equal(expected[1].begin(), expected[1].end(), npy.values.begin() + 6));
+
+  // Greedy: each token is the largest of the logits it was chosen from.
+  const std::string logits = read_file(at("logits.npy"));
+  EXPECT_THAT(logits, HasSubstr("'shape': (2,6,290,)"));
+  constexpr std::size_t kVocab = 290;
+  std::vector<float> rows(2 * 6 * kVocab);
+  ASSERT_GE(logits.size(), rows.size() * 4);
+  std::memcpy(rows.data(), logits.data() + logits.size() - rows.size() * 4, rows.size() * 4);
+  for (std::size_t i = 0; i < 12; ++i) {
+    const auto row = rows.begin() + static_cast<std::ptrdiff_t>(i * kVocab);
+    EXPECT_EQ(std::max_element(row, row + kVocab) - row, npy.values[i]);
+  }
+  EXPECT_THAT(read_file(at("layers.0.output.npy")), HasSubstr("<f4"));
+}
+
+TEST_F(Run, SamplesAreSeededAndSeveral) {
+  const std::vector<std::string> sampled = {
+      "--input_text",  "Hello", "--temperature",          "1", "--top_k", "20",
+      "--random_seed", "7",     "--num_return_sequences", "3"};
+  const auto first = ids(sampled);
+  EXPECT_EQ(first.size(), 3U);
+  EXPECT_EQ(ids(sampled), first);
+  EXPECT_NE(first[0], first[1]);
+}
+
+TEST_F(Run, ChatAppliesTheTemplate) {
+  const Json json = json_of(words({"--input_text", "Hi", "--chat", "--json"}));
+  EXPECT_EQ(json.at("outputs", "").as_array("")[0].at("prompt", "").as_string(""),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+}  // namespace
+}  // namespace tenon::test
