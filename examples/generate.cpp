@@ -1,11 +1,12 @@
 // Text in, text out: a model becomes an engine, the engine answers. README.md shows this file.
 // SPDX-License-Identifier: Apache-2.0
-#include <iostream>
 #include <tenon/tenon.h>
+#include <iostream>
 
 int main(int argc, char** argv) {
   // A Hugging Face directory (or the id of one in its cache), a .gguf file, or a checkpoint.
-  auto model = tenon::PretrainedModel::from_pretrained(argc > 1 ? argv[1] : "SmolLM2-135M-Instruct");
+  auto model =
+      tenon::PretrainedModel::from_pretrained(argc > 1 ? argv[1] : "SmolLM2-135M-Instruct");
   auto engine = tenon::build(model, {.max_batch_size = 16});
   engine.save("./example-engine");
 

@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     tenon::pretrained_config_from_json(tenon::to_json(config), "round trip");
   });
   return tenon::fuzz([&] {
-    build_small(tenon::pretrained_config_from_json(tenon::Json::parse(input.text(), "fuzz"), "fuzz"));
+    build_small(
+        tenon::pretrained_config_from_json(tenon::Json::parse(input.text(), "fuzz"), "fuzz"));
   });
 }

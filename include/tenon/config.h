@@ -36,17 +36,17 @@ TENON_API const char* to_string(PositionEmbeddingType type) noexcept;
 struct TENON_API RopeScaling {
   std::string type = "default";  ///< default, linear, dynamic, llama3, yarn, longrope
   double factor = 1.0;  ///< of longrope: length now over original length, for the amplitude
-  double low_freq_factor = 1.0;            ///< llama3
-  double high_freq_factor = 4.0;           ///< llama3
-  double beta_fast = 32.0;                 ///< yarn
-  double beta_slow = 1.0;                  ///< yarn
+  double low_freq_factor = 1.0;              ///< llama3
+  double high_freq_factor = 4.0;             ///< llama3
+  double beta_fast = 32.0;                   ///< yarn
+  double beta_slow = 1.0;                    ///< yarn
   std::optional<double> attention_factor{};  ///< yarn, longrope: amplitude; unset: by formula
-  double mscale = 0.0;                     ///< yarn
-  double mscale_all_dim = 0.0;             ///< yarn
-  bool truncate = true;                    ///< yarn: correction range rounded to integers
+  double mscale = 0.0;                       ///< yarn
+  double mscale_all_dim = 0.0;               ///< yarn
+  bool truncate = true;                      ///< yarn: correction range rounded to integers
   std::int64_t original_max_position_embeddings = 0;  ///< 0: max_position_embeddings
-  std::vector<double> short_factor{};                   ///< longrope
-  std::vector<double> long_factor{};                    ///< longrope
+  std::vector<double> short_factor{};                 ///< longrope
+  std::vector<double> long_factor{};                  ///< longrope
   /// Divisors of each inverse frequency, beside any type (GGUF's rope_freqs.weight); empty: none.
   std::vector<double> frequency_factors{};
 
@@ -65,7 +65,7 @@ struct TENON_API QuantConfig {
 };
 
 struct TENON_API PretrainedConfig {
-  std::string architecture{};             ///< "LlamaForCausalLM"
+  std::string architecture{};           ///< "LlamaForCausalLM"
   DataType dtype = DataType::kFloat32;  ///< of the weights that are not quantized
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;

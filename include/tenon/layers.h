@@ -25,7 +25,7 @@ struct TENON_API Array {
 struct TENON_API Sequences {
   std::vector<std::int32_t> sequence_lengths{};  ///< rows of each sequence; empty: all rows are one
   std::vector<std::int32_t> positions{};  ///< of each row; empty: 0, 1, … within each sequence
-  Array encoder;                        ///< cross-attention: [encoder rows, encoder_hidden_size]
+  Array encoder;                          ///< cross-attention: [encoder rows, encoder_hidden_size]
   std::vector<std::int32_t> encoder_lengths{};  ///< encoder rows of each sequence; empty: all one's
 };
 

@@ -23,8 +23,8 @@ namespace tenon {
 
 /// What a run may choose; unset fields follow the engine's build config and the machine.
 struct TENON_API LlmOptions {
-  Mapping mapping{};          ///< ranks are threads of this process
-  int threads = 0;          ///< 0: the physical cores that this process may use
+  Mapping mapping{};  ///< ranks are threads of this process
+  int threads = 0;    ///< 0: the physical cores that this process may use
   bool pin_threads = true;
   std::optional<std::int64_t> max_batch_size{};  ///< sequences in flight; default at most 16
   std::optional<std::int64_t> max_num_tokens{};  ///< tokens of one step; default at most 512
@@ -63,7 +63,7 @@ struct TENON_API CompletionOutput {
   std::string text{};
   std::vector<std::int32_t> token_ids{};
   FinishReason finish_reason = FinishReason::kNotFinished;
-  float cumulative_logprob = 0.0F;      ///< where log-probabilities were asked for
+  float cumulative_logprob = 0.0F;        ///< where log-probabilities were asked for
   std::vector<TokenLogprobs> logprobs{};  ///< one a token, where asked for
   TokenLogits generation_logits{};        ///< one row a token, where asked for
 };
@@ -144,7 +144,8 @@ class TENON_API LLM {
   const SamplingParams& default_sampling() const;
   const PretrainedConfig& config() const;
   const BuildConfig& build_config() const;
-  /// Tokens that one sequence, prompt and answer, may have: the limit asked for, or the cache's size.
+  /// Tokens that one sequence, prompt and answer, may have: the limit asked for, or the cache's
+  /// size.
   std::int64_t max_seq_len() const;
   /// What it runs on, which kernels serve, the memory plan: lines of text.
   std::string describe() const;

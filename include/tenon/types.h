@@ -35,9 +35,9 @@ TENON_API const char* to_string(DataType type) noexcept;
 /// rank = (pp_rank * cp_size + cp_rank) * tp_size + tp_rank.
 struct TENON_API Mapping {
   int world_size = 1;
-  int tp_size = 1;  ///< tensor parallelism: each weight is cut along a named axis
-  int pp_size = 1;  ///< pipeline parallelism: each stage holds a run of layers
-  int cp_size = 1;  ///< context parallelism (not supported yet: must be 1)
+  int tp_size = 1;       ///< tensor parallelism: each weight is cut along a named axis
+  int pp_size = 1;       ///< pipeline parallelism: each stage holds a run of layers
+  int cp_size = 1;       ///< context parallelism (not supported yet: must be 1)
   int moe_tp_size = -1;  ///< tensor parallelism inside experts; -1: follows tp_size
   int moe_ep_size = -1;  ///< expert parallelism; -1: 1
 

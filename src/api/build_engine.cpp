@@ -23,9 +23,8 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
   if (!settled.max_seq_len)
     settled.max_seq_len = traits.max_position > 0 ? traits.max_position : settled.max_input_len;
   TENON_CHECK(traits.max_position == 0 || *settled.max_seq_len <= traits.max_position,
-              ErrorCode::kInvalidArgument,
-              "max_seq_len: {} is more than the model's {} positions", *settled.max_seq_len,
-              traits.max_position);
+              ErrorCode::kInvalidArgument, "max_seq_len: {} is more than the model's {} positions",
+              *settled.max_seq_len, traits.max_position);
   if (settled.max_input_len > *settled.max_seq_len) settled.max_input_len = *settled.max_seq_len;
   return settled;
 }
@@ -33,6 +32,7 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
 BuildReport build_engine(const ModelSource& source, const BuildConfig& build,
                          const std::filesystem::path& output_dir, int workers) {
   const auto begin = std::chrono::steady_clock::now();
+  check_destination(output_dir, DirectoryKind::kEngine);
   const ModelGraphs graphs = build_graphs(source, build);
   const BuildConfig settled = settle_build_config(build, graphs.traits);
   const RankWeights ranks = rank_weights(graphs, *source.weights, source.config.mapping);
@@ -52,8 +52,7 @@ BuildReport build_engine(const ModelSource& source, const BuildConfig& build,
     report.bytes += row.at("bytes", name).as_int(name);
   for (const auto& [name, graph] : graphs.programs)
     report.nodes += static_cast<std::int64_t>(graph.nodes.size());
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return report;
 }
 

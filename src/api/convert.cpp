@@ -13,6 +13,7 @@ namespace tenon {
 
 ConvertReport convert(const ConvertOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
+  check_destination(options.output_dir, DirectoryKind::kCheckpoint);
   ModelSource source = open_model_source(options.model_dir);
   source.config.mapping = checked_mapping(options.mapping);
   if (options.dtype) source.config.dtype = *options.dtype;
@@ -34,8 +35,7 @@ ConvertReport convert(const ConvertOptions& options) {
   report.weights = static_cast<std::int64_t>(source.weights->weights().size());
   for (const auto& [name, row] : manifest.files.as_object("files"))
     report.bytes += row.at("bytes", name).as_int(name);
-  report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return report;
 }
 

@@ -28,7 +28,8 @@ std::int64_t bytes_of(const fs::path& directory) {
   std::int64_t bytes = 0;
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory, ignored))
-    if (entry.is_regular_file(ignored)) bytes += static_cast<std::int64_t>(entry.file_size(ignored));
+    if (entry.is_regular_file(ignored))
+      bytes += static_cast<std::int64_t>(entry.file_size(ignored));
   return bytes;
 }
 
@@ -83,8 +84,7 @@ std::string cache_key(const std::vector<fs::path>& files, const std::string& opt
     const auto bytes = mapped->bytes();
     hasher.add(fs::weakly_canonical(file).string());
     hasher.add(static_cast<std::uint64_t>(bytes.size()));
-    hasher.add(static_cast<std::uint64_t>(
-        fs::last_write_time(file).time_since_epoch().count()));
+    hasher.add(static_cast<std::uint64_t>(fs::last_write_time(file).time_since_epoch().count()));
     hasher.add(bytes.first(std::min(kEdge, bytes.size())));
     hasher.add(bytes.last(std::min(kEdge, bytes.size())));
   }
@@ -96,9 +96,10 @@ fs::path cached_engine(const std::string& key, const std::string& made_of,
   const fs::path folder = engines_folder();
   std::error_code error;
   fs::create_directories(folder, error);
-  TENON_CHECK(!error, ErrorCode::kIo,
-              "{}: cannot make the cache folder: {}; set TENON_CACHE_DIR to a place you may write to",
-              folder.string(), error.message());
+  TENON_CHECK(
+      !error, ErrorCode::kIo,
+      "{}: cannot make the cache folder: {}; set TENON_CACHE_DIR to a place you may write to",
+      folder.string(), error.message());
   const fs::path path = folder / key;
   const FileLock lock(folder / (key + ".lock"));
   if (!is_directory_of(path, DirectoryKind::kEngine)) {

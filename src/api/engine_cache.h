@@ -16,7 +16,7 @@ struct CachedEngine {
   std::string key;
   std::filesystem::path path;
   std::int64_t bytes = 0;
-  std::string made_of;            ///< the model's name as the user gave it
+  std::string made_of;  ///< the model's name as the user gave it
   std::filesystem::file_time_type used;
 };
 

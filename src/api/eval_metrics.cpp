@@ -64,7 +64,8 @@ double kl_divergence(const TopLogprobs& reference, std::span<const double> model
 double kl_divergence(std::span<const double> reference, std::span<const double> model) {
   double sum = 0;
   for (std::size_t v = 0; v < reference.size(); ++v)
-    if (const double mass = std::exp(reference[v]); mass > 0) sum += mass * (reference[v] - model[v]);
+    if (const double mass = std::exp(reference[v]); mass > 0)
+      sum += mass * (reference[v] - model[v]);
   return sum;
 }
 
@@ -138,7 +139,8 @@ void write_logprobs(const std::filesystem::path& path, const StoredLogprobs& log
   const auto write = [&](const char* name, const auto& values) {
     writer.write(name, std::as_bytes(std::span(values)));
   };
-  write("input_ids", std::vector<std::int64_t>(logprobs.input_ids.begin(), logprobs.input_ids.end()));
+  write("input_ids",
+        std::vector<std::int64_t>(logprobs.input_ids.begin(), logprobs.input_ids.end()));
   for (const TopLogprobs& row : logprobs.top) {
     write("top_ids", row.ids);
     write("top_logprobs", row.logprobs);
@@ -148,13 +150,13 @@ void write_logprobs(const std::filesystem::path& path, const StoredLogprobs& log
   writer.close();
 }
 
-void for_each_position(
-    LLM& llm, std::span<const std::int32_t> ids, std::int64_t window,
-    const std::function<void(std::int64_t, std::span<const double>)>& each) {
+void for_each_position(LLM& llm, std::span<const std::int32_t> ids, std::int64_t window,
+                       const std::function<void(std::int64_t, std::span<const double>)>& each) {
   const std::int64_t count = static_cast<std::int64_t>(ids.size()) - 1;
   for (std::int64_t begin = 0; begin < count; begin += window) {
     const std::int64_t length = std::min(window, count - begin);
-    const auto part = ids.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length));
+    const auto part =
+        ids.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length));
     const TokenLogits logits = llm.logits({part.begin(), part.end()});
     for (std::int64_t t = 0; t < length; ++t) {
       const std::span<const float> row(logits.values.data() + t * logits.vocab_size,

@@ -33,9 +33,9 @@ double kl_divergence(std::span<const double> reference, std::span<const double> 
 
 struct PositionFigures {
   std::int64_t position = 0;
-  std::int32_t token = 0;      ///< that follows
-  double logprob = 0;          ///< of it
-  double kl = 0;               ///< where there is a reference
+  std::int32_t token = 0;  ///< that follows
+  double logprob = 0;      ///< of it
+  double kl = 0;           ///< where there is a reference
   bool top1_agrees = false;
 };
 
@@ -63,8 +63,8 @@ StoredLogprobs read_logprobs(const std::filesystem::path& path);
 void write_logprobs(const std::filesystem::path& path, const StoredLogprobs& logprobs);
 
 /// Calls each(position, log-probabilities of what follows that position) for the first
-/// ids.size() - 1 positions, in windows of `window` tokens that each start anew (a model's positions
-/// end somewhere, and so does memory).
+/// ids.size() - 1 positions, in windows of `window` tokens that each start anew (a model's
+/// positions end somewhere, and so does memory).
 void for_each_position(
     LLM& llm, std::span<const std::int32_t> ids, std::int64_t window,
     const std::function<void(std::int64_t position, std::span<const double> logprobs)>& each);

@@ -13,7 +13,9 @@ class Reader {
   Reader(const GgufMetadata& metadata, const std::string& where)
       : metadata_(metadata), where_(where) {}
 
-  const GgufValue* find(const char* key) const { return metadata_.find(std::string(kPrefix) + key); }
+  const GgufValue* find(const char* key) const {
+    return metadata_.find(std::string(kPrefix) + key);
+  }
   std::string name(const char* key) const { return where_ + ": " + kPrefix + key; }
 
   std::string text(const char* key) const {

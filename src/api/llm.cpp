@@ -47,9 +47,9 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
                   {DataType::kFloat32, DataType::kBFloat16, DataType::kInt8});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
-  session.cache_dtype = option_type(
-      options.kv_cache_dtype, "kv_cache_dtype",
-      {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
+  session.cache_dtype =
+      option_type(options.kv_cache_dtype, "kv_cache_dtype",
+                  {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
   session.tokens_per_block = build.tokens_per_block;
   session.max_sequence_length = options.max_seq_len.value_or(
       std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));
@@ -69,9 +69,8 @@ std::shared_ptr<Engine::Impl> resolve_engine(const std::string& path_or_id, bool
   const ModelSource source = open_model_source(path_or_id);
   if (use_cache) {
     const std::string key = cache_key(source.files, "engine");
-    return open_engine_impl(cached_engine(key, path_or_id, [&](const fs::path& path) {
-      build_engine(source, BuildConfig{}, path);
-    }));
+    return open_engine_impl(cached_engine(
+        key, path_or_id, [&](const fs::path& path) { build_engine(source, BuildConfig{}, path); }));
   }
   auto impl = std::make_shared<Engine::Impl>();
   impl->source = source;
@@ -98,8 +97,7 @@ struct LLM::Impl {
                                  session_options(options, engine->build));
     executor = std::make_unique<Executor>(std::move(session),
                                           ExecutorOptions{.max_queue = std::int64_t{1} << 20});
-    load_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
 
   /// A model that was not written to a directory keeps its text in the GGUF file's metadata.
@@ -187,8 +185,8 @@ struct LLM::Impl {
 };
 
 LLM::LLM(const std::string& path_or_id, const LlmOptions& options)
-    : impl_(std::make_unique<Impl>(resolve_engine(path_or_id, options.use_cache_folder),
-                                   options)) {}
+    : impl_(std::make_unique<Impl>(resolve_engine(path_or_id, options.use_cache_folder), options)) {
+}
 LLM::LLM(const Engine& engine, const LlmOptions& options)
     : impl_(std::make_unique<Impl>(engine.impl(), options)) {}
 LLM::~LLM() = default;

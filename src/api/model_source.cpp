@@ -27,8 +27,8 @@ ModelSource from_hugging_face(ModelFiles files) {
   source.text_directory = files.directory;
   source.files.push_back(where);
   std::shared_ptr<const TensorSource> tensors = std::move(files.tensors);
-  source.weights = map_weights(tensors, family.hugging_face_weights(source.config),
-                               files.directory.string());
+  source.weights =
+      map_weights(tensors, family.hugging_face_weights(source.config), files.directory.string());
   return source;
 }
 

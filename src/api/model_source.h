@@ -22,7 +22,7 @@ struct ModelSource {
   std::string name;  ///< what the user named
   PretrainedConfig config;
   std::shared_ptr<const WeightSource> weights;
-  std::filesystem::path text_directory;   ///< tokenizer and template files; empty: none
+  std::filesystem::path text_directory;      ///< tokenizer and template files; empty: none
   std::shared_ptr<const GgufMetadata> gguf;  ///< where tokenizer and template are in there
   std::vector<std::filesystem::path> files;  ///< everything that was read, for cache keys
 };

@@ -28,8 +28,7 @@ class RandomWeights : public WeightSource {
     const auto count = static_cast<std::size_t>(element_count(info.shape, name));
     std::vector<float> values(count, is_gain(name) ? 1.0F : 0.0F);
     if (info.shape.size() > 1) {
-      std::mt19937_64 generator(
-          hash64(std::as_bytes(std::span(name.data(), name.size())), seed_));
+      std::mt19937_64 generator(hash64(std::as_bytes(std::span(name.data(), name.size())), seed_));
       std::normal_distribution<float> normal(0.0F, 0.02F);
       for (float& value : values) value = normal(generator);
     }

@@ -27,24 +27,31 @@ void read_generation_config(const fs::path& path, const PretrainedConfig& config
                             TextAssets& assets) {
   const std::string where = path.string();
   const Json json = Json::parse(read_file(path), where);
+  json.as_object(where);
+  const std::string eos_name = where + ": eos_token_id";
   if (const Json* eos = json.find("eos_token_id"); eos != nullptr && !eos->is_null()) {
     if (eos->is_array())
-      for (const Json& id : eos->as_array("eos_token_id"))
-        add_end(assets.end_ids, id.as_int("eos_token_id"), config);
+      for (const Json& id : eos->as_array(eos_name))
+        add_end(assets.end_ids, id.as_int(eos_name), config);
     else
-      add_end(assets.end_ids, eos->as_int("eos_token_id"), config);
+      add_end(assets.end_ids, eos->as_int(eos_name), config);
   }
   const auto number = [&](const char* key, double fallback) {
     const Json* value = json.find(key);
-    return value == nullptr || value->is_null() ? fallback : value->as_double(key);
+    if (value == nullptr || value->is_null()) return fallback;
+    const double given = value->as_double(where + ": " + key);
+    TENON_CHECK(std::fabs(given) <= 1e9, ErrorCode::kCorrupt, "{}: {} is {}, out of range", where,
+                key, given);
+    return given;
   };
   assets.sampling.repetition_penalty = static_cast<float>(number("repetition_penalty", 1.0));
   const Json* sample = json.find("do_sample");
-  if (sample == nullptr || sample->is_null() || !sample->as_bool("do_sample")) return;
-  assets.sampling.temperature = static_cast<float>(number("temperature", 1.0));
-  assets.sampling.top_k = static_cast<std::int32_t>(number("top_k", 50));
-  assets.sampling.top_p = static_cast<float>(number("top_p", 1.0));
-  assets.sampling.min_p = static_cast<float>(number("min_p", 0.0));
+  if (sample != nullptr && !sample->is_null() && sample->as_bool(where + ": do_sample")) {
+    assets.sampling.temperature = static_cast<float>(number("temperature", 1.0));
+    assets.sampling.top_k = static_cast<std::int32_t>(number("top_k", 50));
+    assets.sampling.top_p = static_cast<float>(number("top_p", 1.0));
+    assets.sampling.min_p = static_cast<float>(number("min_p", 0.0));
+  }
   try {
     validate(assets.sampling);
   } catch (const Error& error) {

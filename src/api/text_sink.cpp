@@ -30,8 +30,8 @@ TextSink::TextSink(std::size_t request, std::shared_ptr<const Tokenizer> tokeniz
       completion_(std::move(completion)),
       begin_(std::chrono::steady_clock::now()) {
   for (int index = 0; index < sampling.n; ++index) {
-    Sample sample{std::nullopt, StopStrings(sampling.stop, sampling.include_stop_in_output), {},
-                  false};
+    Sample sample{
+        std::nullopt, StopStrings(sampling.stop, sampling.include_stop_in_output), {}, false};
     if (tokenizer) sample.decoder.emplace(tokenizer);
     sample.output.index = index;
     samples_.push_back(std::move(sample));
@@ -83,8 +83,7 @@ RequestSink::Verdict TextSink::on_tokens(int index, const SequenceResult& result
 
 void TextSink::on_logits(int index, std::int64_t position, std::span<const float> rows,
                          std::int64_t vocab_size) {
-  TokenLogits& logits =
-      samples_[static_cast<std::size_t>(index)].output.generation_logits;
+  TokenLogits& logits = samples_[static_cast<std::size_t>(index)].output.generation_logits;
   if (logits.values.empty()) logits.first_position = position;
   logits.vocab_size = vocab_size;
   logits.values.insert(logits.values.end(), rows.begin(), rows.end());

@@ -1,6 +1,5 @@
-// TextSink: one prompt's tokens become text as they arrive: detokenized, held back while a stop text
-// may be forming, handed to the caller.
-// SPDX-License-Identifier: Apache-2.0
+// TextSink: one prompt's tokens become text as they arrive: detokenized, held back while a stop
+// text may be forming, handed to the caller. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>

@@ -16,10 +16,9 @@ namespace tenon {
 namespace {
 
 constexpr const char* kTextFiles[] = {
-    "tokenizer.json",          "tokenizer.model",    "tokenizer_config.json",
-    "tokenizer_gguf.json",     "vocab.json",         "merges.txt",
-    "special_tokens_map.json", "added_tokens.json",  "chat_template.jinja",
-    "chat_template.json",      "generation_config.json"};
+    "tokenizer.json",      "tokenizer.model",    "tokenizer_config.json",   "tokenizer_gguf.json",
+    "vocab.json",          "merges.txt",         "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json", "generation_config.json"};
 
 }  // namespace
 
@@ -56,7 +55,8 @@ void write_rank_files(const std::filesystem::path& directory, const RankWeights&
   };
   std::vector<std::thread> threads;
   const auto extra = std::clamp<std::size_t>(static_cast<std::size_t>(std::max(workers, 1)), 1,
-                                             std::max<std::size_t>(ranks.size(), 1)) - 1;
+                                             std::max<std::size_t>(ranks.size(), 1)) -
+                     1;
   for (std::size_t i = 0; i < extra; ++i) threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();

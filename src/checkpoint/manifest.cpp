@@ -21,8 +21,10 @@ void check_small_file(const std::filesystem::path& directory, const std::string&
   const std::filesystem::path path = confined_path(directory, name, kFileName);
   const auto mapped = MappedFile::open(path);
   TENON_CHECK(Hasher().add(mapped->bytes()).hex() == row.at("hash", name).as_string(name),
-              ErrorCode::kCorrupt, "{}: it was changed since it was written; make the directory "
-              "again", path.string());
+              ErrorCode::kCorrupt,
+              "{}: it was changed since it was written; make the directory "
+              "again",
+              path.string());
 }
 
 }  // namespace
@@ -53,12 +55,12 @@ Manifest read_manifest(const std::filesystem::path& directory, DirectoryKind kin
   manifest.kind = kind;
   manifest.version = json.at("version", where).as_int("version");
   manifest.made_by = json.at("made_by", where).as_string("made_by");
-  TENON_CHECK(manifest.version >= 1 && manifest.version <= current_version(kind),
-              ErrorCode::kUnsupported,
-              "{}: {} version {}, made by {}; this is tenon {}, which reads up to version {}. Use a "
-              "newer Tenon, or make the directory again with this one",
-              directory.string(), format, manifest.version, manifest.made_by, kVersion,
-              current_version(kind));
+  TENON_CHECK(
+      manifest.version >= 1 && manifest.version <= current_version(kind), ErrorCode::kUnsupported,
+      "{}: {} version {}, made by {}; this is tenon {}, which reads up to version {}. Use a "
+      "newer Tenon, or make the directory again with this one",
+      directory.string(), format, manifest.version, manifest.made_by, kVersion,
+      current_version(kind));
   manifest.files = json.at("files", where);
   for (const auto& [name, row] : manifest.files.as_object("files"))
     if (row.find("hash") != nullptr) check_small_file(directory, name, row);
@@ -80,6 +82,22 @@ void write_manifest(const std::filesystem::path& directory, const Manifest& mani
   json.set("made_by", std::string("tenon ") + kVersion);
   json.set("files", manifest.files);
   write_file_atomically(directory / kFileName, json.dump(1) + "\n");
+}
+
+void check_destination(const std::filesystem::path& destination, DirectoryKind kind) {
+  std::error_code error;
+  if (!std::filesystem::exists(destination, error)) return;
+  bool ours = std::filesystem::is_directory(destination, error) &&
+              std::filesystem::is_empty(destination, error);
+  try {
+    ours = ours || is_directory_of(destination, kind);
+  } catch (const std::exception&) {
+    // Something else is called manifest.json there.
+  }
+  TENON_CHECK(ours, ErrorCode::kInvalidArgument,
+              "{}: it is there already and is no {}, so it is not replaced; give another output "
+              "directory, or remove it first",
+              destination.string(), to_string(kind));
 }
 
 }  // namespace tenon

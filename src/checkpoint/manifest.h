@@ -1,6 +1,5 @@
-// manifest.json of a checkpoint or engine directory: what it is, the version of its format, who made
-// it, and the checksums of its files.
-// SPDX-License-Identifier: Apache-2.0
+// manifest.json of a checkpoint or engine directory: what it is, the version of its format, who
+// made it, and the checksums of its files. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <filesystem>
@@ -37,5 +36,10 @@ Manifest read_manifest(const std::filesystem::path& directory, DirectoryKind kin
 void add_file(Manifest& manifest, const std::filesystem::path& directory, std::string_view name);
 
 void write_manifest(const std::filesystem::path& directory, const Manifest& manifest);
+
+/// Throws Error{kInvalidArgument} where writing a directory of that kind to `destination` would
+/// take away something else: only nothing, an empty directory, or an older one of its kind is
+/// replaced.
+void check_destination(const std::filesystem::path& destination, DirectoryKind kind);
 
 }  // namespace tenon

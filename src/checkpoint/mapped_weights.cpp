@@ -84,8 +84,8 @@ class MappedWeights : public WeightSource {
         faults.push_back(fmt::format("unused: {} {}", name, to_string(info->shape)));
     }
     if (faults.empty()) return;
-    std::string message = fmt::format("{}: the tensors are not those of the architecture ({}):",
-                                      where_, faults.size());
+    std::string message = fmt::format(
+        "{}: the tensors are not those of the architecture ({}):", where_, faults.size());
     for (const std::string& fault : faults) message += "\n  " + fault;
     throw Error(ErrorCode::kCorrupt, message);
   }

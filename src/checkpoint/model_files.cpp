@@ -148,10 +148,11 @@ ModelFiles open_directory(const fs::path& directory) {
   model.directory = directory;
   model.config = read_json(directory / "config.json");
   model.generation_config = read_json(directory / "generation_config.json");
-  if (is_there(directory / "rank0.safetensors")) {
-    model.kind = ModelKind::kTenonCheckpoint;
-    return model;
-  }
+  TENON_CHECK(!is_there(directory / "rank0.safetensors"), ErrorCode::kUnsupported,
+              "{}: it has rank files (rank0.safetensors), which are no model's, and not the "
+              "manifest.json that `tenon convert` writes beside them; convert the model itself "
+              "again",
+              directory.string());
   const bool found = open_weights_of(directory, model);
   TENON_CHECK(found, ErrorCode::kNotFound,
               "{}: no weights found; expected model.safetensors, model.safetensors.index.json, "

@@ -20,7 +20,7 @@ namespace tenon {
 enum class ModelKind : std::uint8_t {
   kHuggingFace,  ///< config.json and safetensors or PyTorch files
   kGguf,
-  kTenonCheckpoint,  ///< rank files of `tenon convert`: not opened here
+  kTenonCheckpoint,  ///< what `tenon convert` writes; checkpoint_directory.h opens it
 };
 
 const char* to_string(ModelKind kind) noexcept;
@@ -32,7 +32,7 @@ struct ModelFiles {
   std::optional<Json> config;             ///< config.json
   std::optional<Json> generation_config;  ///< generation_config.json
   std::optional<GgufMetadata> gguf;
-  std::unique_ptr<TensorSource> tensors;  ///< null for kTenonCheckpoint
+  std::unique_ptr<TensorSource> tensors;
 };
 
 /// `path_or_id`: a directory, a file (.gguf, .safetensors, .bin, .pt), or a Hugging Face id

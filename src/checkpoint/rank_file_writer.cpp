@@ -35,8 +35,7 @@ PlannedPart plan_part(const Weight& weight, const WeightSource& source,
   if (part.spec.is_float()) {
     if (float_type) part.spec = QuantSpec::floating(*float_type);
   } else if (part.spec.two_level() && part.cut.size() == 2) {
-    part.spec.super_phase =
-        (part.spec.super_phase + part.cut[1].begin) % part.spec.super_size;
+    part.spec.super_phase = (part.spec.super_phase + part.cut[1].begin) % part.spec.super_size;
   }
   return part;
 }

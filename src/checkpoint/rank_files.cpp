@@ -70,11 +70,12 @@ class RankFiles : public WeightSource {
       if (auto part = overlap(name, piece, wanted)) found.push_back(std::move(*part));
     }
     TENON_CHECK(!found.empty(), ErrorCode::kCorrupt, "{}: the rank files hold no such piece", name);
-    QuantizedTensor whole = found.size() == 1 ? std::move(found[0]) : concatenate(found, axis, name);
+    QuantizedTensor whole =
+        found.size() == 1 ? std::move(found[0]) : concatenate(found, axis, name);
     for (std::size_t d = 0; d < wanted.size(); ++d)
       TENON_CHECK(whole.shape[d] == wanted[d].size(), ErrorCode::kCorrupt,
-                  "{}: the rank files do not cover rows or columns {} to {}", name,
-                  wanted[d].begin, wanted[d].end);
+                  "{}: the rank files do not cover rows or columns {} to {}", name, wanted[d].begin,
+                  wanted[d].end);
     return whole;
   }
 
@@ -112,11 +113,12 @@ class RankFiles : public WeightSource {
     piece.spec = parse_quant_spec(row.at("spec", where).as_string(where), where);
     piece.begin = shape_from_json(row.at("begin", where), name);
     const Shape whole = shape_from_json(row.at("shape", where), name);
-    const TensorInfo* codes = files_.back().tensors->find(
-        part_tensor_name(piece.spec, name, kPartTensors[0]));
+    const TensorInfo* codes =
+        files_.back().tensors->find(part_tensor_name(piece.spec, name, kPartTensors[0]));
     TENON_CHECK(codes != nullptr, ErrorCode::kCorrupt, "{}: no data for {}", where, name);
     piece.shape = codes->shape;
-    TENON_CHECK(whole.size() == piece.shape.size() && whole.size() == piece.begin.size(),
+    TENON_CHECK(whole.size() == piece.shape.size() && whole.size() == piece.begin.size() &&
+                    (piece.spec.is_float() || whole.size() == 2),
                 ErrorCode::kCorrupt, "{}: {} has contradicting dimensions", where, name);
     if (!piece.spec.is_float()) piece.shape[1] = columns_of(piece, *codes, whole, where);
     for (std::size_t d = 0; d < whole.size(); ++d)
@@ -210,10 +212,11 @@ class RankFiles : public WeightSource {
 
   void verify_payload(const File& file, const std::string& tensor, const Tensor& data) const {
     const auto sum = file.checksums.find(tensor);
-    TENON_CHECK(sum != file.checksums.end() && Hasher().add(data.view().span()).hex() == sum->second,
-                ErrorCode::kCorrupt,
-                "{}: the data of {} were changed since they were written; make the directory again",
-                file.name, tensor);
+    TENON_CHECK(
+        sum != file.checksums.end() && Hasher().add(data.view().span()).hex() == sum->second,
+        ErrorCode::kCorrupt,
+        "{}: the data of {} were changed since they were written; make the directory again",
+        file.name, tensor);
   }
 
   std::vector<File> files_;

@@ -30,8 +30,8 @@ class WeightSource {
 
   virtual const std::vector<WeightInfo>& weights() const = 0;
 
-  /// Throws Error{kNotFound} for an unknown name, Error{kInvalidArgument} where the cut does not fit
-  /// the shape or the quantization groups, Error{kCorrupt} where the file is damaged.
+  /// Throws Error{kNotFound} for an unknown name, Error{kInvalidArgument} where the cut does not
+  /// fit the shape or the quantization groups, Error{kCorrupt} where the file is damaged.
   virtual QuantizedTensor load(std::string_view name, const Cut& cut) const = 0;
 
   /// Null where there is none. Linear in the number of weights.

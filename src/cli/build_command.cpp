@@ -11,14 +11,33 @@ namespace tenon::cli {
 namespace {
 
 void add_later_options(CommandLine& line) {
-  for (const char* later :
-       {"--lora_dir", "--lora_ckpt_source", "--lora_target_modules", "--max_lora_rank",
-        "--speculative_decoding_mode", "--max_draft_len", "--max_prompt_embedding_table_size",
-        "--max_multimodal_len", "--max_encoder_input_len", "--model_config", "--build_config",
-        "--model_cls_file", "--model_cls_name", "--input_timing_cache", "--output_timing_cache",
-        "--profiling_verbosity", "--strip_plan", "--weight_sparsity", "--weight_streaming",
-        "--fast_build", "--enable_debug_output", "--visualize_network", "--dry_run",
-        "--monitor_memory", "--auto_parallel", "--gpus_per_node", "--cluster_key"})
+  for (const char* later : {"--lora_dir",
+                            "--lora_ckpt_source",
+                            "--lora_target_modules",
+                            "--max_lora_rank",
+                            "--speculative_decoding_mode",
+                            "--max_draft_len",
+                            "--max_prompt_embedding_table_size",
+                            "--max_multimodal_len",
+                            "--max_encoder_input_len",
+                            "--model_config",
+                            "--build_config",
+                            "--model_cls_file",
+                            "--model_cls_name",
+                            "--input_timing_cache",
+                            "--output_timing_cache",
+                            "--profiling_verbosity",
+                            "--strip_plan",
+                            "--weight_sparsity",
+                            "--weight_streaming",
+                            "--fast_build",
+                            "--enable_debug_output",
+                            "--visualize_network",
+                            "--dry_run",
+                            "--monitor_memory",
+                            "--auto_parallel",
+                            "--gpus_per_node",
+                            "--cluster_key"})
     line.unsupported(later);
 }
 

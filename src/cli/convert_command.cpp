@@ -27,16 +27,16 @@ int convert_command(const Arguments& arguments) {
   line.group("Parallelism (a run may choose another)");
   line.option("--tp_size", options.mapping.tp_size, "tensor-parallel ranks [1]");
   line.option("--pp_size", options.mapping.pp_size, "pipeline stages [1]");
-  line.option("--cp_size", options.mapping.cp_size, "context-parallel ranks: not supported yet [1]");
+  line.option("--cp_size", options.mapping.cp_size,
+              "context-parallel ranks: not supported yet [1]");
   line.option("--moe_tp_size", options.mapping.moe_tp_size, "tensor parallelism in experts [-1]");
   line.option("--moe_ep_size", options.mapping.moe_ep_size, "expert parallelism [-1]");
   line.option("--workers", options.workers, "rank files written at once [1]");
-  for (const char* later :
-       {"--use_weight_only", "--weight_only_precision", "--smoothquant", "--per_channel",
-        "--per_token", "--int8_kv_cache", "--fp8_kv_cache", "--calib_dataset", "--group_size",
-        "--use_fp8", "--use_fp8_rowwise", "--meta_ckpt_dir", "--quant_ckpt_path",
-        "--use_parallel_embedding", "--embedding_sharding_dim", "--load_by_shard",
-        "--save_config_only"})
+  for (const char* later : {"--use_weight_only", "--weight_only_precision", "--smoothquant",
+                            "--per_channel", "--per_token", "--int8_kv_cache", "--fp8_kv_cache",
+                            "--calib_dataset", "--group_size", "--use_fp8", "--use_fp8_rowwise",
+                            "--meta_ckpt_dir", "--quant_ckpt_path", "--use_parallel_embedding",
+                            "--embedding_sharding_dim", "--load_by_shard", "--save_config_only"})
     line.unsupported(later);
   if (!line.parse(arguments)) return 0;
 

@@ -73,15 +73,33 @@ void SamplingFlags::add(CommandLine& line) {
   line.option("--num_return_sequences", num_return_sequences_, "samples of each prompt");
   line.option("--stop_words", stop_words_, "texts that end the output");
   line.flag("--ignore_eos", ignore_eos_, "go on past the end of sequence");
-  for (const char* later :
-       {"--num_beams", "--length_penalty", "--beam_search_diversity_rate", "--early_stopping",
-        "--bad_words", "--no_repeat_ngram_size", "--sink_token_length",
-        "--max_attention_window_size", "--prompt_table_path", "--prompt_tasks", "--lora_dir",
-        "--lora_task_uids", "--lora_ckpt_source", "--draft_engine_dir", "--medusa_choices",
-        "--eagle_choices", "--lookahead_config", "--kv_cache_enable_block_reuse",
-        "--kv_cache_free_gpu_memory_fraction", "--gpu_weights_percent", "--multi_block_mode",
-        "--cuda_graph_mode", "--use_py_session", "--run_profiling", "--multimodal_input_file",
-        "--input_token_extra_ids", "--enable_chunked_context"})
+  for (const char* later : {"--num_beams",
+                            "--length_penalty",
+                            "--beam_search_diversity_rate",
+                            "--early_stopping",
+                            "--bad_words",
+                            "--no_repeat_ngram_size",
+                            "--sink_token_length",
+                            "--max_attention_window_size",
+                            "--prompt_table_path",
+                            "--prompt_tasks",
+                            "--lora_dir",
+                            "--lora_task_uids",
+                            "--lora_ckpt_source",
+                            "--draft_engine_dir",
+                            "--medusa_choices",
+                            "--eagle_choices",
+                            "--lookahead_config",
+                            "--kv_cache_enable_block_reuse",
+                            "--kv_cache_free_gpu_memory_fraction",
+                            "--gpu_weights_percent",
+                            "--multi_block_mode",
+                            "--cuda_graph_mode",
+                            "--use_py_session",
+                            "--run_profiling",
+                            "--multimodal_input_file",
+                            "--input_token_extra_ids",
+                            "--enable_chunked_context"})
     line.unsupported(later);
 }
 
@@ -127,7 +145,8 @@ std::string describe(const SamplingParams& sampling) {
   } else {
     text = fmt::format("temperature {:g}", sampling.temperature);
     if (sampling.top_k > 0) text += fmt::format(", top_k {}", sampling.top_k);
-    if (sampling.top_p > 0 && sampling.top_p < 1) text += fmt::format(", top_p {:g}", sampling.top_p);
+    if (sampling.top_p > 0 && sampling.top_p < 1)
+      text += fmt::format(", top_p {:g}", sampling.top_p);
     if (sampling.min_p > 0) text += fmt::format(", min_p {:g}", sampling.min_p);
     if (sampling.seed) text += fmt::format(", seed {}", *sampling.seed);
   }

@@ -1,5 +1,5 @@
-// tenon: the command line. One verb a file; this one finds the verb and turns errors into exit codes.
-// SPDX-License-Identifier: Apache-2.0
+// tenon: the command line. One verb a file; this one finds the verb and turns errors into exit
+// codes. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -26,13 +26,16 @@ constexpr Command kCommands[] = {
 };
 
 void print_help() {
-  std::printf("tenon %s: turns language-model checkpoints into engines and runs them\n\n"
-              "Usage: tenon COMMAND [OPTIONS]\n\nCommands:\n", kVersion);
+  std::printf(
+      "tenon %s: turns language-model checkpoints into engines and runs them\n\n"
+      "Usage: tenon COMMAND [OPTIONS]\n\nCommands:\n",
+      kVersion);
   for (const Command& command : kCommands)
     std::printf("  %-9s %s\n", command.name, command.summary);
-  std::printf("\n`tenon COMMAND --help` lists a command's options.\n"
-              "TENON_LOG=dispatch,load,cache shows why kernels were chosen, the memory plan, the "
-              "cache.\n");
+  std::printf(
+      "\n`tenon COMMAND --help` lists a command's options.\n"
+      "TENON_LOG=dispatch,load,cache shows why kernels were chosen, the memory plan, the "
+      "cache.\n");
 }
 
 int exit_code(ErrorCode code) {
@@ -78,6 +81,9 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fputs("tenon: out of memory\n", stderr);
     return tenon::cli::exit_code(tenon::ErrorCode::kResourceExhausted);
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "tenon: %s\n", error.what());
+    return tenon::cli::exit_code(tenon::ErrorCode::kIo);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tenon: bug: %s\n", error.what());
     return tenon::cli::exit_code(tenon::ErrorCode::kInternal);

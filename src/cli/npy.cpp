@@ -57,6 +57,9 @@ Shape parse_shape(std::string_view text, const std::string& where) {
   if (value >= 0) shape.push_back(value);
   TENON_CHECK(shape.size() == 1 || shape.size() == 2, ErrorCode::kCorrupt,
               "{}: {} dimensions; token ids have one or two", where, shape.size());
+  // Rows of nothing would cost memory that the file's size does not bound.
+  TENON_CHECK(shape.front() > 0 && shape.back() > 0, ErrorCode::kCorrupt,
+              "{}: the array {} is empty; expected token ids", where, to_string(shape));
   return shape;
 }
 

@@ -11,7 +11,8 @@
 
 namespace tenon::cli {
 
-void write_npy(const std::filesystem::path& path, const Shape& shape, std::span<const float> values);
+void write_npy(const std::filesystem::path& path, const Shape& shape,
+               std::span<const float> values);
 void write_npy(const std::filesystem::path& path, const Shape& shape,
                std::span<const std::int32_t> values);
 

@@ -105,7 +105,8 @@ int run_command(const Arguments& arguments) {
                    "Completes texts. What is missing on the way from a model to an engine is made "
                    "and kept in the cache folder (tenon cache).");
   add_flags(line, flags);
-  line.footer("Example: tenon run --model_dir model.gguf --chat --streaming --input_text \"Hello\"");
+  line.footer(
+      "Example: tenon run --model_dir model.gguf --chat --streaming --input_text \"Hello\"");
   if (!line.parse(arguments)) return 0;
 
   const std::string path = flags.model.path();
@@ -131,8 +132,8 @@ int run_command(const Arguments& arguments) {
   if (!flags.dump.empty()) dump_values(llm, flags, ids.front());
 
   const std::size_t sequences = ids.size() * static_cast<std::size_t>(sampling.n);
-  std::vector<RequestOutput> outputs =
-      llm.generate_ids(ids, sampling, flags.streaming && !flags.json ? printer(sequences) : OnText{});
+  std::vector<RequestOutput> outputs = llm.generate_ids(
+      ids, sampling, flags.streaming && !flags.json ? printer(sequences) : OnText{});
   for (std::size_t i = 0; i < prompts.texts.size(); ++i) outputs[i].prompt = prompts.texts[i];
   write_output_files(flags.files, outputs);
   if (flags.json) {

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <fstream>
 
-#include "cli/npy.h"
 #include <fmt/core.h>
+#include "cli/npy.h"
 
 #include "core/file.h"
 #include "core/json.h"
@@ -116,7 +116,8 @@ std::string figures(const std::vector<RequestOutput>& outputs) {
       tokens > sequences && decode > 0 ? static_cast<double>(tokens - sequences) / decode : 0;
   const MemoryUse memory = memory_use();
   return fmt::format(
-      "{} tokens in {:.2f} s: {:.1f} tokens/s, first token after {:.3f} s; memory {} + {} of mapped "
+      "{} tokens in {:.2f} s: {:.1f} tokens/s, first token after {:.3f} s; memory {} + {} of "
+      "mapped "
       "files",
       tokens, total, rate, first, format_bytes(memory.anonymous), format_bytes(memory.files));
 }

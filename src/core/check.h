@@ -21,15 +21,15 @@ template <class... Args>
 }  // namespace tenon
 
 /// Bad input: TENON_CHECK(condition, ErrorCode::kCorrupt, "[gguf] {}: …", path).
-#define TENON_CHECK(condition, code, ...)            \
-  do {                                               \
-    if (!(condition)) [[unlikely]]                   \
-      ::tenon::fail((code), __VA_ARGS__);            \
+#define TENON_CHECK(condition, code, ...) \
+  do {                                    \
+    if (!(condition)) [[unlikely]]        \
+      ::tenon::fail((code), __VA_ARGS__); \
   } while (false)
 
 /// A condition no input can break; reports a bug in Tenon as ErrorCode::kInternal.
-#define TENON_ASSERT(condition)                                      \
-  do {                                                               \
-    if (!(condition)) [[unlikely]]                                   \
-      ::tenon::fail_assert(#condition, __FILE__, __LINE__);          \
+#define TENON_ASSERT(condition)                             \
+  do {                                                      \
+    if (!(condition)) [[unlikely]]                          \
+      ::tenon::fail_assert(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 
@@ -86,8 +88,7 @@ void FileWriter::close() {
   if (::close(file) != 0) fail_io(path_, "finish writing", errno);
 }
 
-StagedDirectory::StagedDirectory(fs::path destination)
-    : destination_(std::move(destination)) {
+StagedDirectory::StagedDirectory(fs::path destination) : destination_(std::move(destination)) {
   if (destination_.filename().empty()) destination_ = destination_.parent_path();
   TENON_CHECK(!destination_.empty(), ErrorCode::kInvalidArgument,
               "the output directory has no name");
@@ -107,6 +108,13 @@ void StagedDirectory::commit() {
   std::error_code error;
   const fs::path old = destination_.string() + ".replaced-" + std::to_string(::getpid());
   const bool replaces = fs::exists(destination_);
+  // One step, so that the destination is whole at every moment; some file systems cannot.
+  if (replaces && ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(),
+                              RENAME_EXCHANGE) == 0) {
+    committed_ = true;
+    fs::remove_all(staging_, error);
+    return;
+  }
   if (replaces) fs::rename(destination_, old, error);
   if (error) fail_io(destination_, "move the old directory away", error.value());
   fs::rename(staging_, destination_, error);
@@ -120,13 +128,22 @@ void StagedDirectory::commit() {
 }
 
 FileLock::FileLock(const fs::path& path) {
-  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (file_ < 0) fail_io(path, "create the lock", errno);
-  while (::flock(file_, LOCK_EX) != 0) {
-    if (errno == EINTR) continue;
-    const int reason = errno;
+  while (true) {
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (file_ < 0) fail_io(path, "create the lock", errno);
+    while (::flock(file_, LOCK_EX) != 0) {
+      if (errno == EINTR) continue;
+      const int reason = errno;
+      ::close(file_);
+      fail_io(path, "take the lock", reason);
+    }
+    // The holder before may have removed the file: then the lock is on nothing that others see.
+    struct stat mine {};
+    struct stat there {};
+    if (::fstat(file_, &mine) == 0 && ::stat(path.c_str(), &there) == 0 &&
+        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
+      return;
     ::close(file_);
-    fail_io(path, "take the lock", reason);
   }
 }
 

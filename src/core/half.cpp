@@ -51,7 +51,7 @@ std::uint8_t float_to_fp8_e4m3(float value) {
   if (magnitude >= 448.0F) return sign | 0x7EU;
   if (magnitude == 0.0F) return sign;
   int exponent = 0;
-  std::frexp(magnitude, &exponent);          // magnitude = f * 2^exponent, f in [0.5, 1)
+  std::frexp(magnitude, &exponent);  // magnitude = f * 2^exponent, f in [0.5, 1)
   const int scale = exponent - 1 < -6 ? -9 : exponent - 4;  // value of one mantissa step
   const auto steps = static_cast<int>(std::nearbyintf(std::ldexp(magnitude, -scale)));
   // Below 8 steps of 2^-9 the value is subnormal and its code is the step count; above, a carry
@@ -130,8 +130,7 @@ void convert_from_float(DataType to, const float* source, void* out, std::size_t
       for (std::size_t i = 0; i < count; ++i)
         static_cast<std::uint8_t*>(out)[i] = float_to_fp8_e4m3(source[i]);
       return;
-    default:
-      fail(ErrorCode::kUnsupported, "cannot convert float32 to {}", to_string(to));
+    default: fail(ErrorCode::kUnsupported, "cannot convert float32 to {}", to_string(to));
   }
 }
 

@@ -28,9 +28,7 @@ Hasher& Hasher::add(std::string_view text) {
   return add(std::as_bytes(std::span(text.data(), text.size())));
 }
 
-Hasher& Hasher::add(std::uint64_t value) {
-  return add(std::as_bytes(std::span(&value, 1)));
-}
+Hasher& Hasher::add(std::uint64_t value) { return add(std::as_bytes(std::span(&value, 1))); }
 
 std::string Hasher::hex() const {
   const XXH128_hash_t digest = XXH3_128bits_digest(state_->xxh);

@@ -11,8 +11,16 @@
 
 namespace tenon {
 
-enum class MemoryKind { kWeights, kWeightCopies, kCache, kWorkspace, kLogits, kCommunication,
-                        kHost, kForeign };
+enum class MemoryKind {
+  kWeights,
+  kWeightCopies,
+  kCache,
+  kWorkspace,
+  kLogits,
+  kCommunication,
+  kHost,
+  kForeign
+};
 
 const char* to_string(MemoryKind kind) noexcept;
 
@@ -33,6 +41,9 @@ class Ledger {
   void plan(MemoryKind kind, std::string_view name, std::int64_t bytes);
   /// Records that `bytes` (negative: given back) were taken.
   void draw(MemoryKind kind, std::string_view name, std::int64_t bytes);
+
+  /// For who learns the limit after the ledger was made; before any plan().
+  void set_limit(std::int64_t bytes) { limit_ = bytes; }
 
   const std::string& device() const { return device_; }
   std::int64_t limit() const { return limit_; }

@@ -23,7 +23,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
   std::string_view text() const;
 
-  /// bytes()[offset, offset + length); throws Error{kCorrupt} naming `what` where it passes the end.
+  /// bytes()[offset, offset + length); throws Error{kCorrupt} naming `what` where it passes the
+  /// end.
   std::span<const std::byte> part(std::uint64_t offset, std::uint64_t length,
                                   std::string_view what) const;
 

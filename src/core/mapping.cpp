@@ -29,8 +29,7 @@ Mapping checked_mapping(Mapping mapping) {
               ErrorCode::kInvalidArgument,
               "mapping: moe_tp_size {} x moe_ep_size 1 must equal tp_size {}", mapping.moe_tp_size,
               mapping.tp_size);
-  const std::int64_t product =
-      std::int64_t{mapping.tp_size} * mapping.pp_size * mapping.cp_size;
+  const std::int64_t product = std::int64_t{mapping.tp_size} * mapping.pp_size * mapping.cp_size;
   TENON_CHECK(product <= 1024, ErrorCode::kInvalidArgument,
               "mapping: tp_size x pp_size x cp_size = {}, more than 1024 ranks", product);
   if (mapping.world_size <= 1) mapping.world_size = static_cast<int>(product);

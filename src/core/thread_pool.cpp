@@ -55,7 +55,8 @@ std::vector<int> physical_cores() {
     if (!CPU_ISSET(cpu, &allowed)) continue;
     std::string siblings;
     std::ifstream("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
-                  "/topology/thread_siblings_list") >> siblings;
+                  "/topology/thread_siblings_list") >>
+        siblings;
     if (siblings.empty() || seen.insert(siblings).second) cores.push_back(cpu);
   }
   return cores.empty() ? std::vector<int>{0} : cores;
@@ -115,8 +116,10 @@ ThreadPool::ThreadPool(const Options& options) : impl_(std::make_unique<Impl>())
   // More threads than cores are left to the operating system: pinning would only pile them up.
   const bool pin = options.pin && count <= static_cast<int>(cores.size());
   for (int worker = 1; worker < count; ++worker)
-    impl_->threads.emplace_back([this, worker, core = pin ? cores[static_cast<std::size_t>(worker)]
-                                                          : -1] { impl_->loop(worker, core); });
+    impl_->threads.emplace_back(
+        [this, worker, core = pin ? cores[static_cast<std::size_t>(worker)] : -1] {
+          impl_->loop(worker, core);
+        });
 }
 
 ThreadPool::~ThreadPool() {
@@ -131,8 +134,7 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::size() const { return static_cast<int>(impl_->threads.size()) + 1; }
 
-void ThreadPool::run(std::int64_t count,
-                     const std::function<void(std::int64_t, int)>& body) {
+void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, int)>& body) {
   if (count <= 0) return;
   if (count == 1 || impl_->threads.empty()) {
     for (std::int64_t i = 0; i < count; ++i) body(i, 0);
@@ -159,9 +161,8 @@ void ThreadPool::run(std::int64_t count,
   if (pool.error) std::rethrow_exception(pool.error);
 }
 
-void ThreadPool::run_ranges(
-    std::int64_t total, std::int64_t grain,
-    const std::function<void(std::int64_t, std::int64_t, int)>& body) {
+void ThreadPool::run_ranges(std::int64_t total, std::int64_t grain,
+                            const std::function<void(std::int64_t, std::int64_t, int)>& body) {
   if (total <= 0) return;
   const std::int64_t pieces =
       std::clamp<std::int64_t>(total / std::max<std::int64_t>(grain, 1), 1, size());

@@ -14,7 +14,7 @@ namespace tenon {
 class ThreadPool {
  public:
   struct Options {
-    int threads = 0;        ///< 0: what available_cores() says
+    int threads = 0;  ///< 0: what available_cores() says
     bool pin = true;
     std::vector<int> cores;  ///< to pin to; empty: physical cores allowed to this process
   };
@@ -32,8 +32,9 @@ class ThreadPool {
   void run(std::int64_t count, const std::function<void(std::int64_t index, int worker)>& body);
 
   /// Cuts [0, total) into at most size() runs of at least `grain`, one a worker, in a fixed way.
-  void run_ranges(std::int64_t total, std::int64_t grain,
-                  const std::function<void(std::int64_t begin, std::int64_t end, int worker)>& body);
+  void run_ranges(
+      std::int64_t total, std::int64_t grain,
+      const std::function<void(std::int64_t begin, std::int64_t end, int worker)>& body);
 
  private:
   struct Impl;

@@ -8,8 +8,8 @@ namespace tenon::utf8 {
 namespace {
 
 struct Lead {
-  int length;         // of the whole sequence, 0 where the byte starts none
-  std::uint8_t low;   // bounds of the second byte
+  int length;        // of the whole sequence, 0 where the byte starts none
+  std::uint8_t low;  // bounds of the second byte
   std::uint8_t high;
 };
 

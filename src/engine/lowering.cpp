@@ -49,8 +49,8 @@ std::vector<CacheGroupDescription> describe_cache(const Graph& graph, const Engi
       local[fused->write.cache_layer] = fused->write;
   }
   const RankPlace place = place_of(options.mapping, options.rank);
-  const Range stage = stage_layers(std::max<std::int64_t>(graph.layers, 1),
-                                   options.mapping.pp_size, place.pp);
+  const Range stage =
+      stage_layers(std::max<std::int64_t>(graph.layers, 1), options.mapping.pp_size, place.pp);
   std::map<std::int64_t, std::int64_t> local_of_global;
   std::int64_t next = 0;
   for (std::size_t layer = 0; layer < traits.cache_layers.size(); ++layer) {

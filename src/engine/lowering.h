@@ -29,12 +29,13 @@ struct LoweringOptions {
 
 /// A program and where its weights lie in the whole.
 struct LoweredProgram {
-  Graph graph;                      ///< after all passes: for printing
+  Graph graph;  ///< after all passes: for printing
   ProgramDescription description;
-  std::vector<Cut> cuts;            ///< of description.weights, in the whole weights
+  std::vector<Cut> cuts;  ///< of description.weights, in the whole weights
 };
 
-/// Layers that can share block tables: same window. Indices are global cache_layer numbers.
+/// Layers that can share block tables: same window, same shape of heads. Indices are global
+/// cache_layer numbers.
 struct CacheGroupLayout {
   std::int64_t window = 0;
   std::vector<std::int64_t> layers;

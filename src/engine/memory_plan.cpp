@@ -34,9 +34,10 @@ MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes) {
     plan.offsets[index] = offset;
     plan.arena_bytes = std::max(plan.arena_bytes, offset + size);
     const Placed mine{offset, offset + size, life.first, life.last};
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), mine,
-                                   [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
-                  mine);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), mine,
+                         [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
+        mine);
   }
   return plan;
 }

@@ -15,6 +15,9 @@
 namespace tenon {
 namespace {
 
+constexpr std::int64_t kMaxRows = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxCacheTokens = std::int64_t{1} << 40;
+
 /// One rank: its device, its program, its way to the others. A session of one rank has no worker
 /// thread: the caller's thread does the work.
 struct Rank {
@@ -72,6 +75,7 @@ class LocalSession : public Session {
     TENON_CHECK(program != graphs.programs.end(), ErrorCode::kNotFound,
                 "the engine has no program \"{}\"", options_.program);
     make_ranks();
+    if (options_.memory_limit == 0) ledger_.set_limit(rank(0).backend->properties().memory_bytes);
     size_cache();
     for (int r = 0; r < world(); ++r) lower_rank(program->second, r);
     for (int r = 0; r < world(); ++r)
@@ -145,9 +149,7 @@ class LocalSession : public Session {
  private:
   int world() const { return options_.mapping.world_size; }
   Rank& rank(int index) { return ranks_[static_cast<std::size_t>(index)]; }
-  std::string owner(int index) const {
-    return fmt::format("rank {}", index);
-  }
+  std::string owner(int index) const { return fmt::format("rank {}", index); }
   std::size_t sampling_rank() const {
     return ranks_.size() - static_cast<std::size_t>(options_.mapping.tp_size);
   }
@@ -160,6 +162,15 @@ class LocalSession : public Session {
                 "tokens_per_block {}",
                 options_.max_step_tokens, options_.max_sequences, options_.max_sequence_length,
                 options_.tokens_per_block);
+    // Positions and slots are 32 bits wide; sizes computed from these stay far within 64.
+    TENON_CHECK(options_.max_step_tokens <= kMaxRows && options_.max_sequences <= kMaxRows &&
+                    options_.tokens_per_block <= kMaxRows &&
+                    options_.max_sequence_length <= std::numeric_limits<std::int32_t>::max(),
+                ErrorCode::kInvalidArgument,
+                "limits out of range: max_num_tokens {}, max_batch_size {} and tokens_per_block {} "
+                "may be {} at most, max_seq_len {} less than 2^31",
+                options_.max_step_tokens, options_.max_sequences, options_.tokens_per_block,
+                kMaxRows, options_.max_sequence_length);
     TENON_CHECK(traits_.max_position == 0 || options_.max_sequence_length <= traits_.max_position,
                 ErrorCode::kInvalidArgument,
                 "max_seq_len {}: the model's positions end at {}; use at most that",
@@ -200,8 +211,9 @@ class LocalSession : public Session {
       const std::int64_t affordable = token_bytes == 0 ? wanted : half / token_bytes;
       tokens = std::min(wanted, std::max(affordable, options_.max_sequence_length));
     }
-    TENON_CHECK(tokens >= 1, ErrorCode::kInvalidArgument,
-                "max_tokens_in_paged_kv_cache must be at least 1");
+    TENON_CHECK(tokens >= 1 && tokens <= kMaxCacheTokens, ErrorCode::kInvalidArgument,
+                "max_tokens_in_paged_kv_cache {} is out of range, expected 1 to {}", tokens,
+                kMaxCacheTokens);
     const std::int64_t per_block = options_.tokens_per_block;
     for (const CacheGroupLayout& layout : tenon::cache_groups(traits_))
       groups_.push_back({layout.window, (tokens + per_block - 1) / per_block});
@@ -213,11 +225,11 @@ class LocalSession : public Session {
     lowering.rank = index;
     lowering.fusions = rank(index).backend->fusions();
     lowering.taps = options_.taps;
-    lowering.limits = {.tokens = options_.max_step_tokens,
-                       .sequences = options_.max_sequences,
-                       .logit_rows = options_.all_logits ? options_.max_step_tokens
-                                                         : options_.max_sequences,
-                       .encoder_tokens = 0};
+    lowering.limits = {
+        .tokens = options_.max_step_tokens,
+        .sequences = options_.max_sequences,
+        .logit_rows = options_.all_logits ? options_.max_step_tokens : options_.max_sequences,
+        .encoder_tokens = 0};
     lowering.slots = options_.max_sequences;
     lowering.policy = options_.policy;
     lowering.cache_dtype = options_.cache_dtype;
@@ -234,8 +246,8 @@ class LocalSession : public Session {
     const WeightLoader loader = [&](const WeightUse& use) {
       return weights_->load(use.name, mine.lowered.cuts[index_of.at(use.name)]);
     };
-    mine.executable = mine.backend->load(mine.lowered.description, loader,
-                                         mine.communicator.get(), ledger_, owner(index));
+    mine.executable = mine.backend->load(mine.lowered.description, loader, mine.communicator.get(),
+                                         ledger_, owner(index));
   }
 
   void load_ranks() {

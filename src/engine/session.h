@@ -19,7 +19,7 @@ namespace tenon {
 
 struct SessionOptions {
   Mapping mapping;
-  int threads = 0;   ///< of all ranks together; 0: what the machine grants
+  int threads = 0;  ///< of all ranks together; 0: what the machine grants
   bool pin = true;
   KernelPolicy policy;
   DataType cache_dtype = DataType::kFloat32;
@@ -27,11 +27,11 @@ struct SessionOptions {
   std::int64_t max_step_tokens = 512;  ///< tokens of one step (max_num_tokens)
   std::int64_t max_sequences = 8;      ///< sequences of one step, and slots (max_batch_size)
   std::int64_t max_sequence_length = 2048;
-  bool all_logits = false;             ///< logits of every token of a step, not of its last ones
+  bool all_logits = false;  ///< logits of every token of a step, not of its last ones
   /// Cache size in tokens; unset: max_sequences of max_sequence_length, at most half of the free
   /// memory.
   std::optional<std::int64_t> cache_tokens;
-  std::int64_t memory_limit = 0;       ///< bytes for everything; 0: what the device has
+  std::int64_t memory_limit = 0;  ///< bytes for everything; 0: what the device has
   Taps taps;
   std::string program = "decoder";
 };

@@ -23,8 +23,8 @@ struct Value {
 
 /// An axis along which weights can be cut over ranks. The cuts are the same for all weights on it.
 struct ShardAxis {
-  std::int64_t units = 0;   ///< heads, features of the feed-forward, rows of the vocabulary
-  std::int64_t groups = 0;  ///< units share groups (query heads share KV heads); 0: no groups
+  std::int64_t units = 0;    ///< heads, features of the feed-forward, rows of the vocabulary
+  std::int64_t groups = 0;   ///< units share groups (query heads share KV heads); 0: no groups
   std::int64_t granule = 1;  ///< units that cannot be parted (quantization groups)
   bool operator==(const ShardAxis&) const = default;
 };

@@ -15,8 +15,7 @@ namespace tenon {
 /// be cut over `tp_size` ranks.
 void check_tp_size(const Graph& graph, int tp_size);
 
-Graph partition_tensors(const Graph& graph, int tp_size, int tp,
-                        const std::set<std::string>& taps);
+Graph partition_tensors(const Graph& graph, int tp_size, int tp, const std::set<std::string>& taps);
 
 Graph partition_stages(const Graph& graph, const Mapping& mapping, const RankPlace& place);
 

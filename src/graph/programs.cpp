@@ -15,6 +15,30 @@ std::int64_t bounded(const Json& json, const char* key, std::string_view where) 
   return value;
 }
 
+/// The traits describe the cache that the graph writes, layer by layer.
+void check_cache(const Graph& graph, const EngineTraits& traits, std::string_view where) {
+  std::size_t written = 0;  // a verified graph writes each layer once
+  for (const Node& node : graph.nodes) {
+    const auto* write = std::get_if<CacheWrite>(&node.op);
+    if (write == nullptr) continue;
+    TENON_CHECK(write->cache_layer >= 0 && write->cache_layer < std::ssize(traits.cache_layers),
+                ErrorCode::kCorrupt, "{}: {} writes cache layer {}, there are {}", where,
+                graph.name, write->cache_layer, traits.cache_layers.size());
+    const auto& layer = traits.cache_layers[static_cast<std::size_t>(write->cache_layer)];
+    TENON_CHECK(
+        layer.kv_heads == write->kv_heads && layer.head_dim == write->head_dim &&
+            layer.layer == node.layer,
+        ErrorCode::kCorrupt,
+        "{}: cache layer {} is {} heads of {} in layer {}, but {} writes {} of {} in layer {}",
+        where, write->cache_layer, layer.kv_heads, layer.head_dim, layer.layer, graph.name,
+        write->kv_heads, write->head_dim, node.layer);
+    ++written;
+  }
+  TENON_CHECK(written == traits.cache_layers.size(), ErrorCode::kCorrupt,
+              "{}: {} cache layers, but {} writes {}", where, traits.cache_layers.size(),
+              graph.name, written);
+}
+
 }  // namespace
 
 Json to_json(const ModelGraphs& graphs) {
@@ -55,16 +79,7 @@ ModelGraphs model_graphs_from_json(const Json& json, std::string_view where) {
   graphs.traits.max_position = bounded(traits, "max_position", where);
   graphs.traits.vocab_size = bounded(traits, "vocab_size", where);
   graphs.traits.chunkable = traits.at("chunkable", where).as_bool("chunkable");
-  for (const auto& [name, graph] : graphs.programs) {
-    verify(graph, /*stored=*/true);
-    for (const Node& node : graph.nodes)
-      if (const auto* write = std::get_if<CacheWrite>(&node.op))
-        TENON_CHECK(
-            write->cache_layer >= 0 &&
-                write->cache_layer < static_cast<std::int64_t>(graphs.traits.cache_layers.size()),
-            ErrorCode::kCorrupt, "{}: {} writes cache layer {}, there are {}", where, name,
-            write->cache_layer, graphs.traits.cache_layers.size());
-  }
+  for (const auto& [name, graph] : graphs.programs) check_cache(graph, graphs.traits, where);
   return graphs;
 }
 

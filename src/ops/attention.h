@@ -16,9 +16,9 @@ struct Attention {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   float scale = 1.F;
-  std::int64_t window = 0;  ///< keys seen back from a token, itself included; 0: all
-  float softcap = 0.F;      ///< cap * tanh(score / cap) before the mask; 0: none
-  bool alibi = false;       ///< Press et al., 2021: slope(head) * (key - query position)
+  std::int64_t window = 0;       ///< keys seen back from a token, itself included; 0: all
+  float softcap = 0.F;           ///< cap * tanh(score / cap) before the mask; 0: none
+  bool alibi = false;            ///< Press et al., 2021: slope(head) * (key - query position)
   std::int64_t head_begin = 0;   ///< of this rank's heads among total_heads (alibi slopes)
   std::int64_t total_heads = 0;  ///< of the unsharded model
   bool relative_bias = false;    ///< T5's buckets: one weight [buckets, heads]
@@ -34,8 +34,7 @@ struct Attention {
         field("kv_heads", &Attention::kv_heads), field("head_dim", &Attention::head_dim),
         field("scale", &Attention::scale), field("window", &Attention::window),
         field("softcap", &Attention::softcap), field("alibi", &Attention::alibi),
-        field("head_begin", &Attention::head_begin),
-        field("total_heads", &Attention::total_heads),
+        field("head_begin", &Attention::head_begin), field("total_heads", &Attention::total_heads),
         field("relative_bias", &Attention::relative_bias),
         field("relative_buckets", &Attention::relative_buckets),
         field("relative_max_distance", &Attention::relative_max_distance));

@@ -18,8 +18,7 @@ struct Norm {
   /// inputs: x [rows, width]; weights: gain [width], then bias [width]; output: as x.
   static auto fields() {
     return std::tuple(field("kind", &Norm::kind), field("eps", &Norm::eps),
-                      field("groups", &Norm::groups),
-                      field("weight_offset", &Norm::weight_offset),
+                      field("groups", &Norm::groups), field("weight_offset", &Norm::weight_offset),
                       field("has_bias", &Norm::has_bias));
   }
 };

@@ -17,9 +17,7 @@ namespace tenon {
 namespace {
 
 template <class T>
-concept HasFields = requires {
-  T::fields();
-};
+concept HasFields = requires { T::fields(); };
 
 template <class T>
 concept NamedEnum = std::is_enum_v<T> && !kEnumNames<T>.empty();
@@ -58,7 +56,8 @@ Json write(bool value) { return value; }
 Json write(std::int64_t value) { return value; }
 
 template <class T>
-requires std::is_enum_v<T> Json write(T value) {
+  requires std::is_enum_v<T>
+Json write(T value) {
   return names_of<T>()[static_cast<std::size_t>(value)];
 }
 
@@ -98,7 +97,7 @@ void read(const Json& json, std::string_view where, float& out) {
 }
 
 template <class T>
-requires std::is_enum_v<T>
+  requires std::is_enum_v<T>
 void read(const Json& json, std::string_view where, T& out) {
   const std::string& text = json.as_string(where);
   const auto names = names_of<T>();

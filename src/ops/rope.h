@@ -29,8 +29,7 @@ struct Rope {
                       field("rotary_dim", &Rope::rotary_dim), field("style", &Rope::style),
                       field("length", &Rope::length), field("inv_freq", &Rope::inv_freq),
                       field("long_inv_freq", &Rope::long_inv_freq),
-                      field("original_length", &Rope::original_length),
-                      field("base", &Rope::base),
+                      field("original_length", &Rope::original_length), field("base", &Rope::base),
                       field("dynamic_factor", &Rope::dynamic_factor),
                       field("amplitude", &Rope::amplitude),
                       field("long_amplitude", &Rope::long_amplitude));

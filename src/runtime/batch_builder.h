@@ -16,7 +16,7 @@ struct ScheduledSequence {
   std::int64_t tokens = 0;
   std::int64_t first_logit_row = 0;  ///< filled in: its rows in Batch::logit_rows
   std::int64_t logit_rows = 0;
-  bool samples = false;              ///< filled in: the step ends with its last known token
+  bool samples = false;  ///< filled in: the step ends with its last known token
 };
 
 Batch build_batch(std::vector<ScheduledSequence>& step);

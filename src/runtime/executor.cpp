@@ -121,10 +121,11 @@ RequestId Executor::enqueue(Request request) {
 
   const std::lock_guard lock(impl.mutex);
   TENON_CHECK(!impl.stop, ErrorCode::kCancelled, "the executor is shutting down");
-  TENON_CHECK(impl.stats.waiting + static_cast<std::int64_t>(impl.inbox.size()) +
-                      spec->sampling.n <= impl.options.max_queue,
-              ErrorCode::kResourceExhausted, "the queue is full: {} requests wait (max_queue {})",
-              impl.stats.waiting, impl.options.max_queue);
+  TENON_CHECK(
+      impl.stats.waiting + static_cast<std::int64_t>(impl.inbox.size()) + spec->sampling.n <=
+          impl.options.max_queue,
+      ErrorCode::kResourceExhausted, "the queue is full: {} requests wait (max_queue {})",
+      impl.stats.waiting, impl.options.max_queue);
   const RequestId id = impl.next_id++;
   for (int sample = 0; sample < spec->sampling.n; ++sample) {
     auto sequence = std::make_unique<Sequence>();
@@ -172,9 +173,8 @@ void Executor::Impl::loop() {
 /// Waits for work; false at shutdown.
 bool Executor::Impl::take_in() {
   std::unique_lock lock(mutex);
-  wake.wait(lock, [this] {
-    return stop || !inbox.empty() || !running.empty() || !waiting.empty();
-  });
+  wake.wait(lock,
+            [this] { return stop || !inbox.empty() || !running.empty() || !waiting.empty(); });
   for (auto& sequence : inbox) waiting.push_back(std::move(sequence));
   inbox.clear();
   stats.waiting = static_cast<std::int64_t>(waiting.size());
@@ -223,8 +223,7 @@ void Executor::Impl::start(std::unique_ptr<Sequence> sequence) {
   sequence->slot = free_slots.back();
   free_slots.pop_back();
   for (BlockPool& pool : pools)
-    sequence->blocks.push_back(
-        pool.take(blocks_for(sequence->longest, limits.tokens_per_block)));
+    sequence->blocks.push_back(pool.take(blocks_for(sequence->longest, limits.tokens_per_block)));
   running.push_back(std::move(sequence));
 }
 
@@ -269,11 +268,10 @@ void Executor::Impl::deliver(ScheduledSequence& scheduled, const SequenceResult&
     if (scheduled.logit_rows > 0 && (wanted || sequence.spec->generation_logits)) {
       const std::int64_t vocab = logits.shape().at(1);
       const std::int64_t position = wanted ? first_position : sequence.cached - 1;
-      sequence.spec->sink->on_logits(
-          sequence.sample, position,
-          {logits.view().as<float>() + scheduled.first_logit_row * vocab,
-           static_cast<std::size_t>(scheduled.logit_rows * vocab)},
-          vocab);
+      sequence.spec->sink->on_logits(sequence.sample, position,
+                                     {logits.view().as<float>() + scheduled.first_logit_row * vocab,
+                                      static_cast<std::size_t>(scheduled.logit_rows * vocab)},
+                                     vocab);
     }
     if (!scheduled.samples) return;
     TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument,

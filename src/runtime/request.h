@@ -25,8 +25,8 @@ class RequestSink {
   enum class Verdict { kContinue, kStop };
   /// Tokens of sample `sample` in [0, n). kStop ends that sample with FinishReason::kStopWords.
   virtual Verdict on_tokens(int sample, const SequenceResult& result) = 0;
-  /// Logits of `rows.size() / vocab_size` consecutive tokens, the first at `position`; only where the
-  /// request asked for them.
+  /// Logits of `rows.size() / vocab_size` consecutive tokens, the first at `position`; only where
+  /// the request asked for them.
   virtual void on_logits(int sample, std::int64_t position, std::span<const float> rows,
                          std::int64_t vocab_size) {
     (void)sample, (void)position, (void)rows, (void)vocab_size;

@@ -1,8 +1,7 @@
-// Scheduler: which sequences run in the next step, and with how many tokens. A pure function of what
-// waits, what runs and the limits; it knows no device.
-// Policy GUARANTEED_NO_EVICT: a sequence is admitted only when the blocks for its longest outcome are
-// free, so nothing that runs is ever paused.
-// SPDX-License-Identifier: Apache-2.0
+// Scheduler: which sequences run in the next step, and with how many tokens. A pure function of
+// what waits, what runs and the limits; it knows no device. Policy GUARANTEED_NO_EVICT: a sequence
+// is admitted only when the blocks for its longest outcome are free, so nothing that runs is ever
+// paused. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

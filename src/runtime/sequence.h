@@ -23,7 +23,7 @@ struct Sequence {
   std::int64_t cached = 0;  ///< tokens whose keys and values are in the cache
   std::int32_t slot = -1;
   std::vector<std::vector<std::int32_t>> blocks;  ///< per cache group
-  bool announced = false;  ///< its slot update went out
+  bool announced = false;                         ///< its slot update went out
 
   std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
   std::int64_t generated() const {

@@ -55,8 +55,7 @@ struct NamedTable {
   std::size_t size;
 };
 
-#define TENON_NAMED(name, table) \
-  { name, data::table, data::table##_size }
+#define TENON_NAMED(name, table) {name, data::table, data::table##_size}
 
 const NamedTable kNamed[] = {
     TENON_NAMED("space", kRegexSpace),

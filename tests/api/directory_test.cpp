@@ -38,7 +38,8 @@ class Directories : public ::testing::Test {
 };
 
 TEST_F(Directories, EveryMappingReadsUnderEveryOther) {
-  for (const char* model : {"models/llama_three_kv", "models/llama_two_kv_tp4", "gguf/llama_mixed.gguf"}) {
+  for (const char* model :
+       {"models/llama_three_kv", "models/llama_two_kv_tp4", "gguf/llama_mixed.gguf"}) {
     const ModelSource whole = open_model_source(data_path(model).string());
     for (const auto& [tp, pp] : {std::pair{1, 1}, {2, 1}, {3, 1}, {4, 1}, {1, 2}, {2, 2}}) {
       SCOPED_TRACE(std::string(model) + " tp " + std::to_string(tp) + " pp " + std::to_string(pp));
@@ -115,7 +116,9 @@ TEST_F(Directories, AnEngineIsRefusedWhereItWasDamaged) {
     std::ofstream(engine / file, std::ios::binary) << content;
   };
   const auto cut = [](std::string& text) { text.resize(text.size() / 2); };
-  const auto flip_last = [](std::string& text) { text.back() = static_cast<char>(text.back() ^ 1); };
+  const auto flip_last = [](std::string& text) {
+    text.back() = static_cast<char>(text.back() ^ 1);
+  };
   const auto flip_header = [](std::string& text) { text[40] = static_cast<char>(text[40] ^ 1); };
   const auto newer = [](std::string& text) {
     text.replace(text.find("\"version\": 1"), 12, "\"version\": 2");
@@ -170,8 +173,8 @@ TEST_F(Directories, ConvertingNeedsTheMemoryOfAboutOneTensor) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers keep freed memory";
 #endif
-  PretrainedConfig config = PretrainedModel::from_pretrained(
-                                data_path("models/llama_text").string()).config();
+  PretrainedConfig config =
+      PretrainedModel::from_pretrained(data_path("models/llama_text").string()).config();
   config.hidden_size = 512;
   config.num_attention_heads = config.num_key_value_heads = 8;
   config.head_size = 64;

@@ -25,8 +25,8 @@ inline std::filesystem::path data_path(const std::string& name) {
 struct Expected {
   std::vector<std::int32_t> ids;
   std::int64_t vocab = 0;
-  std::vector<float> logits;          ///< [ids, vocab]
-  std::vector<std::int32_t> greedy;   ///< empty: not recorded
+  std::vector<float> logits;         ///< [ids, vocab]
+  std::vector<std::int32_t> greedy;  ///< empty: not recorded
 };
 
 inline std::vector<std::int32_t> read_ids(const SafetensorsFile& file, const char* name) {

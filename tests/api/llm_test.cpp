@@ -82,9 +82,8 @@ TEST_F(Llm, StopTextEndsTheOutputAndIsLeftOut) {
 
 TEST_F(Llm, ACallbackThatSaysNoEndsItsSample) {
   int calls = 0;
-  const auto output = llm_.generate({"the"}, sampled(50), [&](const TextDelta& delta) {
-    return delta.finished || ++calls < 3;
-  });
+  const auto output = llm_.generate(
+      {"the"}, sampled(50), [&](const TextDelta& delta) { return delta.finished || ++calls < 3; });
   EXPECT_EQ(output[0].outputs[0].finish_reason, FinishReason::kStopWords);
   EXPECT_LT(output[0].outputs[0].token_ids.size(), 50U);
 }
@@ -195,8 +194,8 @@ TEST(LlmPublic, FromConfigBuildSaveRun) {
   config.num_hidden_layers = 1;
   PretrainedModel model = PretrainedModel::from_config(config, 5);
   EXPECT_NE(model.forward().find("linear"), std::string::npos);
-  const auto inputs = model.prepare_inputs({.max_batch_size = 4, .max_input_len = 16,
-                                            .max_seq_len = 32});
+  const auto inputs =
+      model.prepare_inputs({.max_batch_size = 4, .max_input_len = 16, .max_seq_len = 32});
   EXPECT_EQ(inputs.at("token_ids").dims.at(0).max, 64);
   EXPECT_EQ(inputs.at("logit_rows").dims.at(0).max, 4);
   LLM llm(build(model, {.max_batch_size = 4, .max_seq_len = 32}), tiny_options());

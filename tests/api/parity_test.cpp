@@ -23,8 +23,7 @@ std::vector<Case> cases() {
     all.push_back({std::string("gguf/") + name + ".gguf",
                    std::string("models/") + name + ".expected.safetensors"});
   all.push_back({"gguf/llama_v2.gguf", "models/llama_text.expected.safetensors"});
-  all.push_back(
-      {"gguf/llama_split-00001-of-00003.gguf", "models/llama_text.expected.safetensors"});
+  all.push_back({"gguf/llama_split-00001-of-00003.gguf", "models/llama_text.expected.safetensors"});
   all.push_back({"gguf/llama_mixed.gguf", "gguf/llama_mixed.expected.safetensors"});
   std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.model < b.model; });
   return all;

@@ -21,8 +21,8 @@ fs::path real_model() {
   return cache_folder() / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
-#define NEEDS_REAL_MODEL()                                                                    \
-  if (!fs::exists(real_model()))                                                              \
+#define NEEDS_REAL_MODEL()                                                                      \
+  if (!fs::exists(real_model()))                                                                \
   GTEST_SKIP() << "THE REAL MODEL IS MISSING (" << real_model() << "): run ./check or ./demo, " \
                << "or set TENON_REAL_MODEL"
 
@@ -33,7 +33,8 @@ Json read_json(const char* name) {
 
 std::vector<std::int32_t> ids_of(const Json& json) {
   std::vector<std::int32_t> ids;
-  for (const Json& id : json.as_array("ids")) ids.push_back(static_cast<std::int32_t>(id.as_int("")));
+  for (const Json& id : json.as_array("ids"))
+    ids.push_back(static_cast<std::int32_t>(id.as_int("")));
   return ids;
 }
 
@@ -50,8 +51,7 @@ LlmOptions options() {
 
 /// Mean KL of the stored reference from the model.
 double mean_kl(LLM& llm) {
-  const StoredLogprobs reference =
-      read_logprobs(data_path("real_model") / "logprobs.safetensors");
+  const StoredLogprobs reference = read_logprobs(data_path("real_model") / "logprobs.safetensors");
   double sum = 0;
   for_each_position(llm, reference.input_ids, static_cast<std::int64_t>(reference.top.size()),
                     [&](std::int64_t position, std::span<const double> logprobs) {
@@ -89,7 +89,8 @@ TEST(RealModel, LogProbabilitiesWithBf16Activations) {
   given.activation_dtype = "bfloat16";
   given.kv_cache_dtype = "bfloat16";
   const double torch = read_json("figures.json")
-                           .at("torch_bfloat16", "figures").at("mean_kl_of_top", "figures")
+                           .at("torch_bfloat16", "figures")
+                           .at("mean_kl_of_top", "figures")
                            .as_double("figures");
   EXPECT_LE(measured_kl(real_model(), given), std::min(1e-3, torch));
 }

@@ -176,8 +176,10 @@ inline float tolerance(const QuantizedTensor& weight, std::int64_t row, const fl
   double sum = 0.0;
   for (std::size_t k = 0; k < w.size(); ++k) sum += std::abs(x[k]) * largest;
   double share = 1e-6;
-  if (activation == DataType::kBFloat16) share = 9e-3 / std::sqrt(std::sqrt(static_cast<double>(w.size())));
-  if (activation == DataType::kInt8) share = 2e-2 / std::sqrt(std::sqrt(static_cast<double>(w.size())));
+  if (activation == DataType::kBFloat16)
+    share = 9e-3 / std::sqrt(std::sqrt(static_cast<double>(w.size())));
+  if (activation == DataType::kInt8)
+    share = 2e-2 / std::sqrt(std::sqrt(static_cast<double>(w.size())));
   return static_cast<float>(share * sum + 1e-30);
 }
 

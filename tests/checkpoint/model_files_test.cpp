@@ -76,7 +76,7 @@ TEST_F(ModelFilesTest, SafetensorsComeFirst) {
   fs::remove(folder_ / "x.gguf");
   expect_error(ErrorCode::kNotFound, [&] { open(); }, {"no weights", "model.safetensors"});
   write("rank0.safetensors", "");
-  EXPECT_EQ(open().kind, ModelKind::kTenonCheckpoint);
+  expect_error(ErrorCode::kUnsupported, [&] { open(); }, {"rank0.safetensors", "manifest.json"});
 }
 
 TEST_F(ModelFilesTest, SeveralCandidatesAreListed) {

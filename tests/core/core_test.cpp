@@ -154,9 +154,11 @@ TEST_P(Pool, DoesEverythingOnceAndPassesExceptionsOn) {
     });
     for (const auto& hit : hits) ASSERT_EQ(hit, 1);
   }
-  EXPECT_THROW(pool.run(50, [](std::int64_t i, int) {
-    if (i == 20) throw Error(ErrorCode::kInternal, "body");
-  }), Error);
+  EXPECT_THROW(pool.run(50,
+                        [](std::int64_t i, int) {
+                          if (i == 20) throw Error(ErrorCode::kInternal, "body");
+                        }),
+               Error);
   std::atomic<std::int64_t> sum{0};
   pool.run_ranges(1000, 10, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) sum += i;

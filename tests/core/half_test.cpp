@@ -38,8 +38,8 @@ TEST(Half, Fp16RoundsToNearestEven) {
 
 TEST(Half, Bf16RoundsToNearestEvenAndKeepsNan) {
   EXPECT_EQ(float_to_bf16(1.0F), 0x3F80);
-  EXPECT_EQ(float_to_bf16(1.00390625F), 0x3F80);   // half way, to even
-  EXPECT_EQ(float_to_bf16(1.01171875F), 0x3F82);   // half way, to even
+  EXPECT_EQ(float_to_bf16(1.00390625F), 0x3F80);    // half way, to even
+  EXPECT_EQ(float_to_bf16(1.01171875F), 0x3F82);    // half way, to even
   EXPECT_EQ(float_to_bf16(1.0039063692F), 0x3F81);  // above half way
   EXPECT_TRUE(std::isnan(bf16_to_float(float_to_bf16(std::nanf("")))));
   EXPECT_EQ(bf16_to_float(float_to_bf16(-INFINITY)), -INFINITY);

@@ -9,7 +9,9 @@
 namespace tenon {
 namespace {
 
-bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+bool overlap(const Lifetime& a, const Lifetime& b) {
+  return a.first <= b.last && b.first <= a.last;
+}
 
 TEST(MemoryPlan, RandomLivesNeverShareBytes) {
   std::mt19937 random(3);

@@ -53,9 +53,7 @@ TEST(GraphBuilder, ErrorsNameGraphNodeAndWeights) {
   EXPECT_THAT(error, HasSubstr("graph \"decoder\", node \"layers.0.q\": [linear] weight 0 is"));
   EXPECT_THAT(error, HasSubstr("0 \"layers.0.q.weight\""));
   EXPECT_THAT(error_of([&] { b.weight("layers.0.q.weight", {3, 4}); }), HasSubstr("in another"));
-  EXPECT_THAT(error_of([&] {
-                b.weight("layers.0.q.weight", {3, 5}, {{"a", 0, 1, false}});
-              }),
+  EXPECT_THAT(error_of([&] { b.weight("layers.0.q.weight", {3, 5}, {{"a", 0, 1, false}}); }),
               HasSubstr("cut differently"));
   b.axis("a", {4, 2, 1});
   EXPECT_THAT(error_of([&] { b.axis("a", {4, 1, 1}); }), HasSubstr("axis \"a\""));

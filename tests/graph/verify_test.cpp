@@ -52,9 +52,7 @@ TEST(Verify, OrderAndProducers) {
               HasSubstr("before it is made"));  // a cycle
   EXPECT_THAT(after([](Graph& g) { g.nodes.push_back(g.nodes.back()); }),
               HasSubstr("already made"));
-  EXPECT_THAT(after([](Graph& g) {
-                g.values.push_back({"orphan", g.values[0].type});
-              }),
+  EXPECT_THAT(after([](Graph& g) { g.values.push_back({"orphan", g.values[0].type}); }),
               HasSubstr("\"orphan\" is made by no node"));
   EXPECT_THAT(after([](Graph& g) { g.outputs.push_back(g.outputs[0]); }), HasSubstr("named twice"));
   EXPECT_THAT(after([](Graph& g) { g.inputs.push_back(g.inputs[0]); }), HasSubstr("named twice"));
@@ -75,9 +73,7 @@ TEST(Verify, NamesAndTypes) {
 
 TEST(Verify, WeightsAndAxes) {
   EXPECT_THAT(after([](Graph& g) { g.weights[0].shape[0] = 0; }), HasSubstr("positive extents"));
-  EXPECT_NE(after([](Graph& g) {
-              g.weights.push_back({"huge", {1LL << 40, 1LL << 40}, {}, {}});
-            }),
+  EXPECT_NE(after([](Graph& g) { g.weights.push_back({"huge", {1LL << 40, 1LL << 40}, {}, {}}); }),
             "no error");
   EXPECT_THAT(after([](Graph& g) { g.weights[0].marks[0].axis = "nowhere"; }),
               HasSubstr("unknown axis"));

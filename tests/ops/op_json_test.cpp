@@ -31,10 +31,12 @@ class Filler {
   }
   void fill(std::vector<std::int64_t>& values) { values = {++next_, ++next_}; }
   template <class T>
-  requires std::is_enum_v<T>
-  void fill(T& value) { value = static_cast<T>(1); }
+    requires std::is_enum_v<T>
+  void fill(T& value) {
+    value = static_cast<T>(1);
+  }
   template <class T>
-  requires requires { T::fields(); }
+    requires requires { T::fields(); }
   void fill(T& op) {
     std::apply([&](const auto&... f) { (fill(op.*(f.member)), ...); }, T::fields());
   }

@@ -261,8 +261,8 @@ TEST(Executor, ManyThreadsSubmitAndCancel) {
       for (int i = 0; i < 100; ++i) {
         const int length = 1 + static_cast<int>(random() % 12);
         const int tokens = 1 + static_cast<int>(random() % 20);
-        auto [id, sink] = harness.send(std::vector<std::int32_t>(
-                                           static_cast<std::size_t>(length), t), tokens);
+        auto [id, sink] =
+            harness.send(std::vector<std::int32_t>(static_cast<std::size_t>(length), t), tokens);
         if (random() % 4 == 0) harness.executor->cancel(id);
         sinks.push_back(sink);
       }

@@ -47,8 +47,8 @@ class FakeSession : public Session {
       const std::int32_t slot = batch_.slots[s];
       EXPECT_EQ(batch_.cached_tokens[s], cached_[slot]) << "the cache has a gap";
       cached_[slot] += batch_.token_begin[s + 1] - batch_.token_begin[s];
-      EXPECT_LE(cached_[slot], static_cast<std::int64_t>(tables_[slot].size()) *
-                                   options_.tokens_per_block);
+      EXPECT_LE(cached_[slot],
+                static_cast<std::int64_t>(tables_[slot].size()) * options_.tokens_per_block);
       SequenceResult row;
       if (batch_.sample_row[s] >= 0) {
         const std::int32_t last =

@@ -34,8 +34,7 @@ TEST(Scheduler, AnEngineThatCannotCutAContextWaitsForAWholeStep) {
   const ScheduleItem running[] = {{1, 0}};
   const ScheduleItem waiting[] = {{8, 12}};
   EXPECT_TRUE(plan_step(running, waiting, 100, limits).admitted_tokens.empty());
-  EXPECT_EQ(plan_step({}, waiting, 100, limits).admitted_tokens,
-            (std::vector<std::int64_t>{8}));
+  EXPECT_EQ(plan_step({}, waiting, 100, limits).admitted_tokens, (std::vector<std::int64_t>{8}));
 }
 
 /// A sequence of a simulated load.
@@ -50,8 +49,8 @@ TEST(Scheduler, RandomLoadsEndAndKeepEveryLimit) {
     return std::uniform_int_distribution<int>(low, high)(random);
   };
   for (int round = 0; round < 2000; ++round) {
-    const ScheduleLimits limits{.step_tokens = draw(1, 40), .sequences = draw(1, 6),
-                                .tokens_per_block = draw(1, 8)};
+    const ScheduleLimits limits{
+        .step_tokens = draw(1, 40), .sequences = draw(1, 6), .tokens_per_block = draw(1, 8)};
     const std::int64_t total_blocks = draw(8, 60);
     std::int64_t free_blocks = total_blocks;
     std::vector<Simulated> waiting, running;
