@@ -43,6 +43,19 @@ double max_gib() {
   return gib;
 }
 
+/// An engine's directory, and what a killed build of it left ("KEY.partial-PID"). The lock of `key`
+/// is held.
+void remove_leftovers(const std::string& key) {
+  std::error_code ignored;
+  std::vector<fs::path> paths = {engines_folder() / key};
+  for (const fs::directory_entry& entry : fs::directory_iterator(engines_folder(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(key + ".partial-") || name.starts_with(key + ".replaced-"))
+      paths.push_back(entry.path());
+  }
+  for (const fs::path& path : paths) fs::remove_all(path, ignored);
+}
+
 /// Removes the least recently used engines until the rest fits; `keep` stays whatever it takes.
 void enforce_cap(const std::string& keep) {
   std::vector<CachedEngine> engines = list_cached_engines();
@@ -57,6 +70,7 @@ void enforce_cap(const std::string& keep) {
     log::note("cache", "removing {} ({} bytes) to stay below the cap", engine.key, engine.bytes);
     std::error_code ignored;
     fs::remove_all(engine.path, ignored);
+    fs::remove(engine.path.string() + ".txt", ignored);
     total -= engine.bytes;
   }
 }
@@ -104,6 +118,7 @@ fs::path cached_engine(const std::string& key, const std::string& made_of,
   const FileLock lock(folder / (key + ".lock"));
   if (!is_directory_of(path, DirectoryKind::kEngine)) {
     log::note("cache", "making {} from {}", path.string(), made_of);
+    remove_leftovers(key);
     make(path);
     write_file_atomically(folder / (key + ".txt"), made_of + "\n");
     enforce_cap(key);
@@ -138,7 +153,7 @@ std::int64_t clear_cache(const std::string& key) {
     if (!key.empty() && engine.key != key) continue;
     found = true;
     const FileLock lock(engines_folder() / (engine.key + ".lock"));
-    fs::remove_all(engine.path);
+    remove_leftovers(engine.key);
     fs::remove(engine.path.string() + ".txt");
     fs::remove(engine.path.string() + ".lock");
     freed += engine.bytes;

@@ -11,6 +11,7 @@
 #include "api/engine_impl.h"
 #include "api/text_assets.h"
 #include "api/text_sink.h"
+#include "checkpoint/checkpoint_directory.h"
 #include "core/check.h"
 #include "core/dtype.h"
 #include "core/half.h"
@@ -68,7 +69,11 @@ std::shared_ptr<Engine::Impl> resolve_engine(const std::string& path_or_id, bool
   if (is_directory_of(path_or_id, DirectoryKind::kEngine)) return open_engine_impl(path_or_id);
   const ModelSource source = open_model_source(path_or_id);
   if (use_cache) {
-    const std::string key = cache_key(source.files, "engine");
+    std::vector<fs::path> files = source.files;
+    for (const char* name : text_file_names())  // they go into the engine too
+      if (!source.text_directory.empty() && fs::is_regular_file(source.text_directory / name))
+        files.push_back(source.text_directory / name);
+    const std::string key = cache_key(files, "engine");
     return open_engine_impl(cached_engine(
         key, path_or_id, [&](const fs::path& path) { build_engine(source, BuildConfig{}, path); }));
   }
@@ -119,9 +124,11 @@ struct LLM::Impl {
     return *text.tokenizer;
   }
 
+  /// Also notes the request's id in `requests`; forget() them when they have ended.
   std::shared_ptr<TextSink> enqueue(std::size_t index, std::vector<std::int32_t> ids,
                                     const SamplingParams& sampling, const OnText& on_text,
                                     const std::shared_ptr<Completion>& completion,
+                                    std::vector<RequestId>& requests,
                                     bool context_logits = false) {
     Request request;
     request.input_ids = std::move(ids);
@@ -134,9 +141,9 @@ struct LLM::Impl {
     request.sink = sink;
     completion->add(sampling.n);
     try {
-      const RequestId id = executor->enqueue(std::move(request));
-      const std::lock_guard lock(mutex);
-      active.insert(id);
+      const std::lock_guard lock(mutex);  // held for both: cancel_all() misses nothing that runs
+      requests.push_back(executor->enqueue(std::move(request)));
+      active.insert(requests.back());
     } catch (...) {
       for (int sample = 0; sample < sampling.n; ++sample) completion->finish_one();
       throw;
@@ -149,15 +156,18 @@ struct LLM::Impl {
     validate(sampling);
     auto completion = std::make_shared<Completion>();
     std::vector<std::shared_ptr<TextSink>> sinks;
+    std::vector<RequestId> requests;
     try {
       for (std::size_t i = 0; i < prompts.size(); ++i)
-        sinks.push_back(enqueue(i, prompts[i], sampling, on_text, completion));
+        sinks.push_back(enqueue(i, prompts[i], sampling, on_text, completion, requests));
     } catch (...) {
-      cancel();
+      for (const RequestId id : requests) executor->cancel(id);  // of this call alone
       completion->wait();
+      forget(requests);
       throw;
     }
     completion->wait();
+    forget(requests);
     std::vector<RequestOutput> outputs;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       outputs.push_back(sinks[i]->take());
@@ -169,7 +179,11 @@ struct LLM::Impl {
   void cancel() {
     const std::lock_guard lock(mutex);
     for (const RequestId id : active) executor->cancel(id);
-    active.clear();
+  }
+
+  void forget(const std::vector<RequestId>& requests) {
+    const std::lock_guard lock(mutex);
+    for (const RequestId id : requests) active.erase(id);
   }
 
   /// One pass over `ids` that stops at the first sampled token.
@@ -178,8 +192,10 @@ struct LLM::Impl {
     sampling.temperature = 0.0F;
     sampling.max_tokens = 1;
     auto completion = std::make_shared<Completion>();
-    auto sink = enqueue(0, ids, sampling, {}, completion, context_logits);
+    std::vector<RequestId> requests;
+    auto sink = enqueue(0, ids, sampling, {}, completion, requests, context_logits);
     completion->wait();
+    forget(requests);
     return std::move(sink->take().outputs.front().generation_logits);
   }
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "api/gguf_text.h"
 #include "checkpoint/checkpoint_directory.h"

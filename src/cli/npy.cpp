@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "core/mapped_file.h"
+#include "core/shape.h"
 
 namespace tenon::cli {
 namespace {

@@ -2,6 +2,7 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <thread>
 

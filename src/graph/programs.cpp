@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/programs.h"
 
+#include <set>
+
 #include "core/check.h"
 
 namespace tenon {
@@ -16,8 +18,8 @@ std::int64_t bounded(const Json& json, const char* key, std::string_view where) 
 }
 
 /// The traits describe the cache that the graph writes, layer by layer.
-void check_cache(const Graph& graph, const EngineTraits& traits, std::string_view where) {
-  std::size_t written = 0;  // a verified graph writes each layer once
+void check_cache(const Graph& graph, const EngineTraits& traits, std::string_view where,
+                 std::set<std::int64_t>& written) {
   for (const Node& node : graph.nodes) {
     const auto* write = std::get_if<CacheWrite>(&node.op);
     if (write == nullptr) continue;
@@ -32,11 +34,8 @@ void check_cache(const Graph& graph, const EngineTraits& traits, std::string_vie
         "{}: cache layer {} is {} heads of {} in layer {}, but {} writes {} of {} in layer {}",
         where, write->cache_layer, layer.kv_heads, layer.head_dim, layer.layer, graph.name,
         write->kv_heads, write->head_dim, node.layer);
-    ++written;
+    written.insert(write->cache_layer);
   }
-  TENON_CHECK(written == traits.cache_layers.size(), ErrorCode::kCorrupt,
-              "{}: {} cache layers, but {} writes {}", where, traits.cache_layers.size(),
-              graph.name, written);
 }
 
 }  // namespace
@@ -79,7 +78,11 @@ ModelGraphs model_graphs_from_json(const Json& json, std::string_view where) {
   graphs.traits.max_position = bounded(traits, "max_position", where);
   graphs.traits.vocab_size = bounded(traits, "vocab_size", where);
   graphs.traits.chunkable = traits.at("chunkable", where).as_bool("chunkable");
-  for (const auto& [name, graph] : graphs.programs) check_cache(graph, graphs.traits, where);
+  std::set<std::int64_t> written;
+  for (const auto& [name, graph] : graphs.programs)
+    check_cache(graph, graphs.traits, where, written);
+  TENON_CHECK(written.size() == layers.size(), ErrorCode::kCorrupt,
+              "{}: {} cache layers, but the programs write {}", where, layers.size(), written.size());
   return graphs;
 }
 
