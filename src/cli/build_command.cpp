@@ -10,36 +10,22 @@
 namespace tenon::cli {
 namespace {
 
-void add_later_options(CommandLine& line) {
-  for (const char* later : {"--lora_dir",
-                            "--lora_ckpt_source",
-                            "--lora_target_modules",
-                            "--max_lora_rank",
-                            "--speculative_decoding_mode",
-                            "--max_draft_len",
-                            "--max_prompt_embedding_table_size",
-                            "--max_multimodal_len",
-                            "--max_encoder_input_len",
-                            "--model_config",
-                            "--build_config",
-                            "--model_cls_file",
-                            "--model_cls_name",
-                            "--input_timing_cache",
-                            "--output_timing_cache",
-                            "--profiling_verbosity",
-                            "--strip_plan",
-                            "--weight_sparsity",
-                            "--weight_streaming",
-                            "--fast_build",
-                            "--enable_debug_output",
-                            "--visualize_network",
-                            "--dry_run",
-                            "--monitor_memory",
-                            "--auto_parallel",
-                            "--gpus_per_node",
-                            "--cluster_key"})
-    line.unsupported(later);
-}
+/// Flags of trtllm-build whose meaning comes later, or has no place here.
+constexpr const char* kLater[] = {
+    "--lora_dir", "--lora_ckpt_source", "--lora_target_modules", "--max_lora_rank",
+    "--speculative_decoding_mode", "--max_draft_len", "--max_prompt_embedding_table_size",
+    "--max_multimodal_len", "--max_encoder_input_len", "--model_config", "--build_config",
+    "--model_cls_file", "--model_cls_name", "--input_timing_cache", "--output_timing_cache",
+    "--profiling_verbosity", "--strip_plan", "--weight_sparsity", "--weight_streaming",
+    "--fast_build", "--enable_debug_output", "--visualize_network", "--dry_run", "--monitor_memory",
+    "--auto_parallel", "--gpus_per_node", "--cluster_key", "--log_level", "--bert_attention_plugin",
+    "--gpt_attention_plugin", "--gemm_plugin", "--gemm_swiglu_plugin", "--fp8_rowwise_gemm_plugin",
+    "--nccl_plugin", "--lora_plugin", "--moe_plugin", "--mamba_conv1d_plugin",
+    "--low_latency_gemm_plugin", "--low_latency_gemm_swiglu_plugin", "--gemm_allreduce_plugin",
+    "--dora_plugin", "--paged_kv_cache", "--context_fmha", "--bert_context_fmha_fp32_acc",
+    "--norm_quant_fusion", "--reduce_fusion", "--user_buffer", "--use_fp8_context_fmha",
+    "--fuse_fp4_quant", "--multiple_profiles", "--paged_state", "--streamingllm",
+    "--manage_weights", "--use_fused_mlp", "--pp_reduce_scatter"};
 
 }  // namespace
 
@@ -62,10 +48,12 @@ int build_command(const Arguments& arguments) {
   line.option("--workers", workers, "rank files written at once [1]");
   line.group("Limits");
   line.option("--max_batch_size", build.max_batch_size, "sequences in flight [2048]");
-  line.option("--max_input_len", build.max_input_len, "tokens of a prompt [1024]");
+  line.option("--max_input_len", build.max_input_len,
+              "tokens of a prompt: recorded; a run cuts long prompts into steps [1024]");
   line.option("--max_seq_len", build.max_seq_len, "tokens of a sequence [the model's positions]");
   line.option("--max_num_tokens", build.max_num_tokens, "tokens of one step [8192]");
-  line.option("--opt_num_tokens", build.opt_num_tokens, "tokens of a usual step");
+  line.option("--opt_num_tokens", build.opt_num_tokens,
+              "tokens of a usual step: recorded, no kernel here is tuned to it");
   line.option("--max_beam_width", build.max_beam_width, "beams of a request [1]");
   line.group("Cache and logits");
   line.option("--kv_cache_type", build.kv_cache_type, "paged [paged]");
@@ -77,7 +65,7 @@ int build_command(const Arguments& arguments) {
   line.option("--logits_dtype", build.logits_dtype, "float32 [float32]");
   line.option("--remove_input_padding", padding, "enable: batches are packed [enable]");
   line.option("--use_paged_context_fmha", paged_fmha, "enable: chunked contexts [enable]");
-  add_later_options(line);
+  for (const char* later : kLater) line.unsupported(later);
   if (!line.parse(arguments)) return 0;
 
   if (checkpoint.empty() == model.empty())

@@ -9,6 +9,21 @@
 #include "tenon/error.h"
 
 namespace tenon::cli {
+namespace {
+
+/// Flags of TensorRT-LLM's convert_checkpoint.py whose meaning comes later, or has no place here.
+constexpr const char* kLater[] = {
+    "--use_weight_only", "--weight_only_precision", "--smoothquant", "--per_channel", "--per_token",
+    "--int8_kv_cache", "--fp8_kv_cache", "--calib_dataset", "--group_size", "--use_fp8",
+    "--use_fp8_rowwise", "--meta_ckpt_dir", "--quant_ckpt_path", "--use_parallel_embedding",
+    "--embedding_sharding_dim", "--load_by_shard", "--save_config_only",
+    "--disable_weight_only_quant_plugin", "--calib_size", "--calib_max_seq_length", "--use_qserve",
+    "--per_group", "--use_meta_fp8_rowwise_recipe", "--load_model_on_cpu", "--moe_num_experts",
+    "--moe_top_k", "--moe_renorm_mode", "--remove_duplicated_kv_heads", "--log_level",
+    "--vocab_size", "--n_positions", "--n_layer", "--n_head", "--n_kv_head", "--n_embd",
+    "--inter_size"};
+
+}  // namespace
 
 int convert_command(const Arguments& arguments) {
   ConvertOptions options;
@@ -32,12 +47,7 @@ int convert_command(const Arguments& arguments) {
   line.option("--moe_tp_size", options.mapping.moe_tp_size, "tensor parallelism in experts [-1]");
   line.option("--moe_ep_size", options.mapping.moe_ep_size, "expert parallelism [-1]");
   line.option("--workers", options.workers, "rank files written at once [1]");
-  for (const char* later : {"--use_weight_only", "--weight_only_precision", "--smoothquant",
-                            "--per_channel", "--per_token", "--int8_kv_cache", "--fp8_kv_cache",
-                            "--calib_dataset", "--group_size", "--use_fp8", "--use_fp8_rowwise",
-                            "--meta_ckpt_dir", "--quant_ckpt_path", "--use_parallel_embedding",
-                            "--embedding_sharding_dim", "--load_by_shard", "--save_config_only"})
-    line.unsupported(later);
+  for (const char* later : kLater) line.unsupported(later);
   if (!line.parse(arguments)) return 0;
 
   options.output_dir = output;

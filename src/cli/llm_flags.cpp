@@ -7,6 +7,26 @@
 #include "core/file.h"
 
 namespace tenon::cli {
+namespace {
+
+/// Flags of TensorRT-LLM's run.py whose meaning comes later, or has no place here.
+constexpr const char* kLater[] = {
+    "--num_beams", "--length_penalty", "--beam_search_diversity_rate", "--early_stopping",
+    "--bad_words", "--no_repeat_ngram_size", "--sink_token_length", "--max_attention_window_size",
+    "--prompt_table_path", "--prompt_tasks", "--lora_dir", "--lora_task_uids", "--lora_ckpt_source",
+    "--draft_engine_dir", "--medusa_choices", "--eagle_choices", "--lookahead_config",
+    "--kv_cache_enable_block_reuse", "--kv_cache_free_gpu_memory_fraction", "--gpu_weights_percent",
+    "--multi_block_mode", "--cuda_graph_mode", "--use_py_session", "--run_profiling",
+    "--multimodal_input_file", "--input_token_extra_ids", "--enable_chunked_context",
+    "--max_input_length", "--input_token_extra_ids_file", "--output_log_probs_npy",
+    "--output_cum_log_probs_npy", "--hf_model_dir", "--tokenizer_dir", "--tokenizer_type",
+    "--vocab_file", "--no_add_special_tokens", "--no_prompt_template", "--end_id",
+    "--streaming_interval", "--enable_context_fmha_fp32_acc", "--debug_mode",
+    "--num_prepend_vtokens", "--draft_target_model_config", "--prompt_lookup_config",
+    "--eagle_posterior_threshold", "--cross_kv_cache_fraction", "--return_all_generated_tokens",
+    "--log_level"};
+
+}  // namespace
 
 void ModelFlags::add(CommandLine& line) {
   line.positional("model", positional_, "engine, checkpoint or model directory, .gguf file, or id");
@@ -73,34 +93,7 @@ void SamplingFlags::add(CommandLine& line) {
   line.option("--num_return_sequences", num_return_sequences_, "samples of each prompt");
   line.option("--stop_words", stop_words_, "texts that end the output");
   line.flag("--ignore_eos", ignore_eos_, "go on past the end of sequence");
-  for (const char* later : {"--num_beams",
-                            "--length_penalty",
-                            "--beam_search_diversity_rate",
-                            "--early_stopping",
-                            "--bad_words",
-                            "--no_repeat_ngram_size",
-                            "--sink_token_length",
-                            "--max_attention_window_size",
-                            "--prompt_table_path",
-                            "--prompt_tasks",
-                            "--lora_dir",
-                            "--lora_task_uids",
-                            "--lora_ckpt_source",
-                            "--draft_engine_dir",
-                            "--medusa_choices",
-                            "--eagle_choices",
-                            "--lookahead_config",
-                            "--kv_cache_enable_block_reuse",
-                            "--kv_cache_free_gpu_memory_fraction",
-                            "--gpu_weights_percent",
-                            "--multi_block_mode",
-                            "--cuda_graph_mode",
-                            "--use_py_session",
-                            "--run_profiling",
-                            "--multimodal_input_file",
-                            "--input_token_extra_ids",
-                            "--enable_chunked_context"})
-    line.unsupported(later);
+  for (const char* later : kLater) line.unsupported(later);
 }
 
 namespace {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <limits>
+#include <optional>
 
 #include "cli/command_line.h"
 #include "cli/commands.h"
@@ -14,12 +17,14 @@
 namespace tenon::cli {
 namespace {
 
+constexpr std::int64_t kDefaultOutput = 128;
+
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
   std::vector<std::string> input_text;
   std::string input_file;
-  std::int64_t max_output_len = 128;
+  std::optional<std::int64_t> max_output_len;
   bool streaming = false;
   bool chat = false;
   bool json = false;
@@ -36,7 +41,8 @@ void add_flags(CommandLine& line, RunFlags& flags) {
   line.option("--input_file", flags.input_file, ".txt, .jsonl, .csv or .npy of token ids");
   line.flag("--chat", flags.chat, "each prompt is a user's message: apply the chat template");
   line.group("Output");
-  line.option("--max_output_len", flags.max_output_len, "tokens to generate at most [128]");
+  line.option("--max_output_len", flags.max_output_len,
+              "tokens to generate at most [128, less where the context ends before]");
   line.flag("--streaming", flags.streaming, "print text as it appears");
   line.flag("--json", flags.json, "print everything as JSON");
   line.flag("--verbose", flags.verbose, "print kernels and the memory plan too");
@@ -69,6 +75,22 @@ std::vector<std::vector<std::int32_t>> encode_prompts(const LLM& llm, const RunF
     ids.push_back(llm.encode(text, /*add_special_tokens=*/!flags.chat));
   }
   return ids;
+}
+
+/// As asked for; else the default, or what the longest prompt leaves of the context.
+std::int32_t max_tokens(const RunFlags& flags, const LLM& llm,
+                        const std::vector<std::vector<std::int32_t>>& ids) {
+  if (!flags.max_output_len) {
+    std::int64_t room = kDefaultOutput;
+    for (const auto& prompt : ids)
+      room = std::min(room, llm.max_seq_len() - static_cast<std::int64_t>(prompt.size()));
+    return static_cast<std::int32_t>(std::max<std::int64_t>(room, 1));
+  }
+  TENON_CHECK(*flags.max_output_len >= 1 &&
+                  *flags.max_output_len <= std::numeric_limits<std::int32_t>::max(),
+              ErrorCode::kInvalidArgument, "--max_output_len: {} is out of range, expected 1 to {}",
+              *flags.max_output_len, std::numeric_limits<std::int32_t>::max());
+  return static_cast<std::int32_t>(*flags.max_output_len);
 }
 
 /// Prints pieces as they come; with several prompts each line says whose it is.
@@ -122,9 +144,9 @@ int run_command(const Arguments& arguments) {
   options.taps = flags.dump;
   LLM llm(path, options);
   SamplingParams sampling = flags.sampling.apply(llm.default_sampling());
-  sampling.max_tokens = static_cast<std::int32_t>(flags.max_output_len);
   sampling.return_generation_logits = !flags.files.logits_npy.empty();
   const auto ids = encode_prompts(llm, flags, prompts);
+  sampling.max_tokens = max_tokens(flags, llm, ids);
   if (!flags.json) {
     std::fprintf(stderr, "%ssampling: %s\n", llm.describe().c_str(), describe(sampling).c_str());
     if (flags.verbose) std::fputs(llm.memory_plan().c_str(), stderr);

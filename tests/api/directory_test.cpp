@@ -7,6 +7,7 @@
 #include "api/convert.h"
 #include "api/model_source.h"
 #include "checkpoint/engine_directory.h"
+#include "checkpoint/manifest.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "fixture.h"
@@ -132,6 +133,50 @@ TEST_F(Directories, AnEngineIsRefusedWhereItWasDamaged) {
   expect_refused("manifest.json", newer, ErrorCode::kUnsupported);
   expect_refused("manifest.json", cut, ErrorCode::kCorrupt);
   EXPECT_NO_THROW(load());
+}
+
+TEST_F(Directories, NothingButAnOlderOneOfItsKindIsReplaced) {
+  const fs::path there = path_ / "there";
+  const std::string model = data_path("models/llama_gqa").string();
+  const auto to_checkpoint = [&] { convert({model, there, std::nullopt, {}, 1}); };
+  const auto to_engine = [&] {
+    build(PretrainedModel::from_pretrained(model)).save(there.string());
+  };
+  fs::create_directory(there);
+  EXPECT_NO_THROW(to_checkpoint()) << "an empty directory";
+  EXPECT_NO_THROW(to_checkpoint()) << "a checkpoint";
+  EXPECT_THROW(to_engine(), Error);
+  EXPECT_TRUE(is_directory_of(there, DirectoryKind::kCheckpoint));
+  fs::remove_all(there);
+  fs::create_directory(there);
+  for (const char* own : {"letter.txt", "manifest.json"}) {
+    std::ofstream(there / own) << "dear reader";
+    EXPECT_THROW(to_checkpoint(), Error) << own;
+    EXPECT_THROW(to_engine(), Error) << own;
+    EXPECT_TRUE(fs::exists(there / own));
+    fs::remove(there / own);
+  }
+  fs::remove(there);
+  std::ofstream(there) << "a file";
+  EXPECT_THROW(to_engine(), Error);
+  EXPECT_EQ(read_file(there), "a file");
+}
+
+TEST_F(Directories, TraitsThatContradictTheGraphAreRefused) {
+  const fs::path stored = data_path("graphs/qwen2_window.json");
+  const std::string good = read_file(stored);
+  const auto expect_refused = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    const std::size_t at = text.find(from, text.rfind("\"cache_layers\""));
+    ASSERT_NE(at, text.npos) << from;
+    text.replace(at, from.size(), to);
+    EXPECT_THROW(model_graphs_from_json(Json::parse(text, "graph.json"), "graph.json"), Error) << to;
+  };
+  expect_refused("\"kv_heads\": 2", "\"kv_heads\": 1099511627775");
+  expect_refused("\"head_dim\": 8", "\"head_dim\": 1099511627775");
+  expect_refused("\"layer\": 1", "\"layer\": 2");
+  expect_refused("\"cache_layers\": [", "\"cache_layers\": [{\"kv_heads\": 2, \"head_dim\": 8, "
+                 "\"window\": 0, \"layer\": 0}, ");
 }
 
 TEST_F(Directories, AGraphStoredByAnEarlierBuildStillReads) {

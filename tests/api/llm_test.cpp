@@ -47,6 +47,22 @@ TEST_F(Llm, StreamedPiecesAddUpToTheText) {
   }
 }
 
+TEST_F(Llm, ACallThatIsRefusedCancelsNoOtherCall) {
+  std::atomic<bool> started{false};
+  std::vector<RequestOutput> outputs;
+  std::thread other([&] {
+    outputs = llm_.generate({prompts_[0]}, sampled(40), [&](const TextDelta&) {
+      started = true;
+      return true;
+    });
+  });
+  while (!started) std::this_thread::yield();
+  const std::vector<std::int32_t> too_long(100'000, 1);
+  EXPECT_THROW(llm_.generate_ids({{1, 2}, too_long}, sampled(4)), Error);
+  other.join();
+  EXPECT_EQ(outputs.at(0).outputs.at(0).finish_reason, FinishReason::kLength);
+}
+
 TEST_F(Llm, TogetherEqualsAlone) {
   SamplingParams greedy = sampled(20);
   greedy.temperature = 0;
