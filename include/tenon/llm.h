@@ -32,8 +32,8 @@ struct TENON_API LlmOptions {
   std::optional<std::int64_t> kv_cache_tokens{};
   /// float32, float16, bfloat16 or int8 ("auto": float32).
   std::string kv_cache_dtype = "auto";
-  /// Precision to which inputs of linear layers may be rounded: float32 (not at all), bfloat16, or
-  /// int8 (groups of 32). Never chosen in silence: "auto" is float32.
+  /// Precision to which kernels may round the inputs of linear layers: float32 (not at all) or
+  /// bfloat16. Never chosen in silence: "auto" is float32.
   std::string activation_dtype = "auto";
   bool deterministic = false;
   bool gather_context_logits = false;
@@ -129,7 +129,8 @@ class TENON_API LLM {
 
   /// Logits of every token of `ids` in one pass; needs LlmOptions::gather_context_logits.
   TokenLogits logits(const std::vector<std::int32_t>& ids);
-  /// A tapped value after a pass over `ids`: [tokens, width] as float.
+  /// A tapped value after a pass over `ids`: [tokens, width] as float. It is that of the last step:
+  /// nothing else may run meanwhile.
   std::vector<float> tap(const std::vector<std::int32_t>& ids, const std::string& name,
                          std::vector<std::int64_t>& shape);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <system_error>
 
 #include "checkpoint/manifest.h"
@@ -147,19 +148,24 @@ std::vector<CachedEngine> list_cached_engines() {
 }
 
 std::int64_t clear_cache(const std::string& key) {
-  std::int64_t freed = 0;
-  bool found = false;
-  for (const CachedEngine& engine : list_cached_engines()) {
-    if (!key.empty() && engine.key != key) continue;
-    found = true;
-    const FileLock lock(engines_folder() / (engine.key + ".lock"));
-    remove_leftovers(engine.key);
-    fs::remove(engine.path.string() + ".txt");
-    fs::remove(engine.path.string() + ".lock");
-    freed += engine.bytes;
+  std::set<std::string> keys;  // also of builds that were killed
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(engines_folder(), error)) {
+    const std::string name = entry.path().filename().string();
+    const std::string owner = name.substr(0, name.find('.'));
+    if (key.empty() || owner == key) keys.insert(owner);
   }
-  TENON_CHECK(found || key.empty(), ErrorCode::kNotFound, "the cache has no engine \"{}\"", key);
-  return freed;
+  TENON_CHECK(key.empty() || !keys.empty(), ErrorCode::kNotFound,
+              "the cache has no engine \"{}\"", key);
+  const std::int64_t before = bytes_of(engines_folder());
+  for (const std::string& one : keys) {
+    const fs::path path = engines_folder() / one;
+    const FileLock lock(path.string() + ".lock");
+    remove_leftovers(one);
+    fs::remove(path.string() + ".txt");
+    fs::remove(path.string() + ".lock");
+  }
+  return before - bytes_of(engines_folder());
 }
 
 }  // namespace tenon

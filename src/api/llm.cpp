@@ -45,7 +45,7 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   session.pin = options.pin_threads;
   session.policy.activation =
       option_type(options.activation_dtype, "activation_dtype",
-                  {DataType::kFloat32, DataType::kBFloat16, DataType::kInt8});
+                                          {DataType::kFloat32, DataType::kBFloat16});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
   session.cache_dtype =
@@ -298,8 +298,9 @@ std::int64_t LLM::max_seq_len() const {
 std::string LLM::describe() const {
   const Session& session = impl_->executor->session();
   std::string text = session.describe() + "\n";
-  text += fmt::format("activations of linear layers: {}, KV cache: {}\n",
-                      to_string(session.options().policy.activation),
+  const DataType activation = session.options().policy.activation;
+  text += fmt::format("activations of linear layers: {}{}, KV cache: {}\n", to_string(activation),
+                      activation == DataType::kFloat32 ? "" : " where a kernel reads them so",
                       to_string(session.options().cache_dtype));
   for (const auto& [kernel, nodes] : session.kernels())
     text += fmt::format("  {:<40} {} nodes\n", kernel, nodes);

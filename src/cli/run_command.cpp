@@ -45,7 +45,7 @@ void add_flags(CommandLine& line, RunFlags& flags) {
               "tokens to generate at most [128, less where the context ends before]");
   line.flag("--streaming", flags.streaming, "print text as it appears");
   line.flag("--json", flags.json, "print everything as JSON");
-  line.flag("--verbose", flags.verbose, "print kernels and the memory plan too");
+  line.flag("--verbose", flags.verbose, "print the memory plan too");
   line.option("--output_csv", flags.files.csv, "file for the output ids");
   line.option("--output_npy", flags.files.npy, "file for the output ids");
   line.option("--output_logits_npy", flags.files.logits_npy, "file for the generation logits");
