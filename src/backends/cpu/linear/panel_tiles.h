@@ -172,12 +172,30 @@ struct SumTiles {
   bool first;           // start from zero instead of from what is there
 };
 
+/// Codes that the next pair of panels will need, fetched while this one is worked on: a few lines a
+/// step, since a burst would hold up the tile loads.
+struct Upcoming {
+  const std::byte* panel;  // null: none
+  std::int64_t stride;     // to the second panel
+  std::int64_t lines;      // of each
+  std::int64_t per_step;
+
+  TENON_INLINE void fetch(const Upcoming& u, std::int64_t step) {
+    const std::int64_t begin = step * u.per_step;
+    const std::int64_t end = smaller(begin + u.per_step, u.lines);
+    for (std::int64_t line = begin; line < end; ++line) {
+      _mm_prefetch(reinterpret_cast<const char*>(u.panel + line * 64), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(u.panel + u.stride + line * 64), _MM_HINT_T1);
+    }
+  }
+};
+
 /// kRowTiles x kPanels tiles of sums over `depth` tiles. Products of terms i and j with i + j past
 /// the last term are left out.
 template <int kRowTiles, int kPanels, int kXTerms, int kWTerms>
 TENON_INLINE void tile_products(const std::byte* x, std::int64_t x_stride,
-                                const WeightTiles (&w)[2], std::int64_t depth,
-                                const SumTiles& out) {
+                                const WeightTiles (&w)[2], std::int64_t depth, const SumTiles& out,
+                                const Upcoming& next, std::int64_t step) {
   const std::int64_t stride = out.stride * 4;
   float* below = out.sums + kTileSide * out.stride;
   if (out.first) {
@@ -194,6 +212,7 @@ TENON_INLINE void tile_products(const std::byte* x, std::int64_t x_stride,
   const std::byte* w0 = w[0].data;
   const std::byte* w1 = w[1].data;
   for (std::int64_t d = 0; d < depth; ++d) {
+    Upcoming::fetch(next, step + d);
     unrolled<kWTerms>([&]<int J>() __attribute__((always_inline)) {
       _tile_loadd(6, w0 + J * kTileBytes, 64);
       if constexpr (kPanels > 1) _tile_loadd(7, w1 + J * kTileBytes, 64);
@@ -232,38 +251,21 @@ constexpr std::int64_t block_columns() {
   return kXTerms == 1 ? 512 : 256;
 }
 
-/// Codes that the next pair of panels will need, fetched while this one is worked on.
-struct Upcoming {
-  const std::byte* panel;  // null: none
-  std::int64_t stride;     // to the second panel
-  std::int64_t bytes;      // of each
-
-  TENON_INLINE void fetch(const Upcoming& u, std::int64_t part, std::int64_t parts) {
-    if (u.panel == nullptr) return;
-    const std::int64_t begin = u.bytes / 64 * part / parts;
-    const std::int64_t end = u.bytes / 64 * (part + 1) / parts;
-    for (std::int64_t line = begin; line < end; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(u.panel + line * 64), _MM_HINT_T1);
-      _mm_prefetch(reinterpret_cast<const char*>(u.panel + u.stride + line * 64), _MM_HINT_T1);
-    }
-  }
-};
-
 template <int kPanels, int kXTerms, int kWTerms>
 void multiply_rows(const PanelCall& call, const TileScratch& scratch, const WeightTiles (&w)[2],
                    std::int64_t depth, float* out, bool first, const Upcoming& next) {
-  const std::int64_t pairs = (call.rows + 2 * kTileSide - 1) / (2 * kTileSide);
   const std::int64_t x_stride = depth * kXTerms * kTileBytes;
   const std::byte* x = scratch.x;
   std::int64_t row = 0;
   for (; row + 2 * kTileSide <= call.rows; row += 2 * kTileSide, x += 2 * x_stride) {
-    Upcoming::fetch(next, row / (2 * kTileSide), pairs);
     tile_products<2, kPanels, kXTerms, kWTerms>(
-        x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first});
+        x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first}, next,
+        row / (2 * kTileSide) * depth);
   }
   for (; row + kTileSide <= call.rows; row += kTileSide, x += x_stride)
     tile_products<1, kPanels, kXTerms, kWTerms>(
-        x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first});
+        x, x_stride, w, depth, {out + row * call.out_stride, call.out_stride, first}, next,
+        row / (2 * kTileSide) * depth);
   if (row == call.rows) return;
   // A tile of fewer rows than 16 goes through a buffer that has them all.
   constexpr std::int64_t kWidth = kPanels * kTileSide;
@@ -273,7 +275,8 @@ void multiply_rows(const PanelCall& call, const TileScratch& scratch, const Weig
   for (std::int64_t r = 0; r < left && !first; ++r)
     for (std::int64_t i = 0; i < kWidth; i += kTileSide)
       store(buffer + r * kWidth + i, load(rest + r * call.out_stride + i));
-  tile_products<1, kPanels, kXTerms, kWTerms>(x, x_stride, w, depth, {buffer, kWidth, first});
+  tile_products<1, kPanels, kXTerms, kWTerms>(x, x_stride, w, depth, {buffer, kWidth, first}, next,
+                                              row / (2 * kTileSide) * depth);
   for (std::int64_t r = 0; r < left; ++r)
     for (std::int64_t i = 0; i < kWidth; i += kTileSide)
       store(rest + r * call.out_stride + i, load(buffer + r * kWidth + i));
@@ -293,11 +296,13 @@ void multiply_part_block(const PanelCall& call, const PanelPart& part, const Til
     const bool wraps = p + 2 >= part.count;
     const std::int64_t column = wraps ? begin + depth * kTileColumns : begin;
     const std::int64_t upcoming = wraps ? 0 : p + 2;
-    Upcoming next = {nullptr, 0, 0};
+    Upcoming next = {nullptr, 0, 0, 0};
     if (upcoming + 1 < part.count && column < m.stored_columns) {
       next.panel = m.data + (part.panel + upcoming) * m.panel_bytes + codes_at(column);
       next.stride = m.panel_bytes;
-      next.bytes = codes_at(smaller(depth * kTileColumns, m.stored_columns - column));
+      next.lines = codes_at(smaller(depth * kTileColumns, m.stored_columns - column)) / 64;
+      const std::int64_t steps = (call.rows + 2 * kTileSide - 1) / (2 * kTileSide) * depth;
+      next.per_step = (next.lines + steps - 1) / steps;
     }
     const std::byte* panel = m.data + (part.panel + p) * m.panel_bytes;
     const bool pair = p + 1 < part.count;
