@@ -60,7 +60,7 @@ int build_command(const Arguments& arguments) {
   line.option("--tokens_per_block", build.tokens_per_block, "tokens of a cache block [32]");
   line.flag("--gather_context_logits", build.gather_context_logits, "logits of prompt tokens");
   line.flag("--gather_generation_logits", build.gather_generation_logits,
-            "logits of generated tokens");
+            "logits of generated tokens: recorded; a run gives them when asked");
   line.flag("--gather_all_token_logits", all_logits, "both");
   line.option("--logits_dtype", build.logits_dtype, "float32 [float32]");
   line.option("--remove_input_padding", padding, "enable: batches are packed [enable]");
