@@ -155,8 +155,8 @@ std::int64_t clear_cache(const std::string& key) {
     const std::string owner = name.substr(0, name.find('.'));
     if (key.empty() || owner == key) keys.insert(owner);
   }
-  TENON_CHECK(key.empty() || !keys.empty(), ErrorCode::kNotFound,
-              "the cache has no engine \"{}\"", key);
+  TENON_CHECK(key.empty() || !keys.empty(), ErrorCode::kNotFound, "the cache has no engine \"{}\"",
+              key);
   const std::int64_t before = bytes_of(engines_folder());
   for (const std::string& one : keys) {
     const fs::path path = engines_folder() / one;

@@ -15,6 +15,7 @@
 #include "core/check.h"
 #include "core/dtype.h"
 #include "core/half.h"
+#include "core/log.h"
 #include "runtime/executor.h"
 
 namespace tenon {
@@ -43,8 +44,7 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   session.mapping = options.mapping;
   session.threads = options.threads;
   session.pin = options.pin_threads;
-  session.policy.activation =
-      option_type(options.activation_dtype, "activation_dtype",
+  session.policy.activation = option_type(options.activation_dtype, "activation_dtype",
                                           {DataType::kFloat32, DataType::kBFloat16});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
@@ -64,19 +64,29 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   return session;
 }
 
-/// The engine of whatever the user named; a model is built into the cache folder first.
+/// From the cache folder, made there where it is not yet.
+std::shared_ptr<Engine::Impl> open_cached_engine(const ModelSource& source) {
+  std::vector<fs::path> files = source.files;
+  for (const char* name : text_file_names())  // they go into the engine too
+    if (!source.text_directory.empty() && fs::is_regular_file(source.text_directory / name))
+      files.push_back(source.text_directory / name);
+  const std::string key = cache_key(files, "engine");
+  return open_engine_impl(cached_engine(
+      key, source.name, [&](const fs::path& path) { build_engine(source, BuildConfig{}, path); }));
+}
+
+/// The engine of whatever the user named. A model is built into the cache folder first, or in
+/// memory where that folder cannot be written.
 std::shared_ptr<Engine::Impl> resolve_engine(const std::string& path_or_id, bool use_cache) {
   if (is_directory_of(path_or_id, DirectoryKind::kEngine)) return open_engine_impl(path_or_id);
   const ModelSource source = open_model_source(path_or_id);
-  if (use_cache) {
-    std::vector<fs::path> files = source.files;
-    for (const char* name : text_file_names())  // they go into the engine too
-      if (!source.text_directory.empty() && fs::is_regular_file(source.text_directory / name))
-        files.push_back(source.text_directory / name);
-    const std::string key = cache_key(files, "engine");
-    return open_engine_impl(cached_engine(
-        key, path_or_id, [&](const fs::path& path) { build_engine(source, BuildConfig{}, path); }));
-  }
+  if (use_cache) try {
+      return open_cached_engine(source);
+    } catch (const Error& error) {
+      // What is wrong with the model itself shows again below.
+      if (error.code() != ErrorCode::kIo && error.code() != ErrorCode::kNotFound) throw;
+      log::warn("{}; the engine is not kept", error.what());
+    }
   auto impl = std::make_shared<Engine::Impl>();
   impl->source = source;
   impl->graphs = build_graphs(source, BuildConfig{});
@@ -128,8 +138,7 @@ struct LLM::Impl {
   std::shared_ptr<TextSink> enqueue(std::size_t index, std::vector<std::int32_t> ids,
                                     const SamplingParams& sampling, const OnText& on_text,
                                     const std::shared_ptr<Completion>& completion,
-                                    std::vector<RequestId>& requests,
-                                    bool context_logits = false) {
+                                    std::vector<RequestId>& requests, bool context_logits = false) {
     Request request;
     request.input_ids = std::move(ids);
     request.sampling = sampling;

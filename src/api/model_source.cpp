@@ -87,6 +87,13 @@ ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t se
 }
 
 ModelGraphs build_graphs(const ModelSource& source, const BuildConfig& build) {
+  const QuantConfig& quantization = source.config.quantization;
+  TENON_CHECK(
+      quantization.quant_algo.empty() && quantization.kv_cache_quant_algo.empty(),
+      ErrorCode::kUnsupported,
+      "{}: quantization: quant_algo \"{}\", kv_cache_quant_algo \"{}\" are not supported yet; "
+      "leave both empty",
+      source.name, quantization.quant_algo, quantization.kv_cache_quant_algo);
   const ModelFamily& family = find_model_family(source.config.architecture);
   ModelGraphs graphs = family.build(source.config, build);
   std::vector<const Graph*> programs;

@@ -12,16 +12,42 @@ namespace tenon::cli {
 namespace {
 
 /// Flags of TensorRT-LLM's convert_checkpoint.py whose meaning comes later, or has no place here.
-constexpr const char* kLater[] = {
-    "--use_weight_only", "--weight_only_precision", "--smoothquant", "--per_channel", "--per_token",
-    "--int8_kv_cache", "--fp8_kv_cache", "--calib_dataset", "--group_size", "--use_fp8",
-    "--use_fp8_rowwise", "--meta_ckpt_dir", "--quant_ckpt_path", "--use_parallel_embedding",
-    "--embedding_sharding_dim", "--load_by_shard", "--save_config_only",
-    "--disable_weight_only_quant_plugin", "--calib_size", "--calib_max_seq_length", "--use_qserve",
-    "--per_group", "--use_meta_fp8_rowwise_recipe", "--load_model_on_cpu", "--moe_num_experts",
-    "--moe_top_k", "--moe_renorm_mode", "--remove_duplicated_kv_heads", "--log_level",
-    "--vocab_size", "--n_positions", "--n_layer", "--n_head", "--n_kv_head", "--n_embd",
-    "--inter_size"};
+constexpr const char* kLater[] = {"--use_weight_only",
+                                  "--weight_only_precision",
+                                  "--smoothquant",
+                                  "--per_channel",
+                                  "--per_token",
+                                  "--int8_kv_cache",
+                                  "--fp8_kv_cache",
+                                  "--calib_dataset",
+                                  "--group_size",
+                                  "--use_fp8",
+                                  "--use_fp8_rowwise",
+                                  "--meta_ckpt_dir",
+                                  "--quant_ckpt_path",
+                                  "--use_parallel_embedding",
+                                  "--embedding_sharding_dim",
+                                  "--load_by_shard",
+                                  "--save_config_only",
+                                  "--disable_weight_only_quant_plugin",
+                                  "--calib_size",
+                                  "--calib_max_seq_length",
+                                  "--use_qserve",
+                                  "--per_group",
+                                  "--use_meta_fp8_rowwise_recipe",
+                                  "--load_model_on_cpu",
+                                  "--moe_num_experts",
+                                  "--moe_top_k",
+                                  "--moe_renorm_mode",
+                                  "--remove_duplicated_kv_heads",
+                                  "--log_level",
+                                  "--vocab_size",
+                                  "--n_positions",
+                                  "--n_layer",
+                                  "--n_head",
+                                  "--n_kv_head",
+                                  "--n_embd",
+                                  "--inter_size"};
 
 }  // namespace
 

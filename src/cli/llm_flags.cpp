@@ -10,21 +10,54 @@ namespace tenon::cli {
 namespace {
 
 /// Flags of TensorRT-LLM's run.py whose meaning comes later, or has no place here.
-constexpr const char* kLater[] = {
-    "--num_beams", "--length_penalty", "--beam_search_diversity_rate", "--early_stopping",
-    "--bad_words", "--no_repeat_ngram_size", "--sink_token_length", "--max_attention_window_size",
-    "--prompt_table_path", "--prompt_tasks", "--lora_dir", "--lora_task_uids", "--lora_ckpt_source",
-    "--draft_engine_dir", "--medusa_choices", "--eagle_choices", "--lookahead_config",
-    "--kv_cache_enable_block_reuse", "--kv_cache_free_gpu_memory_fraction", "--gpu_weights_percent",
-    "--multi_block_mode", "--cuda_graph_mode", "--use_py_session", "--run_profiling",
-    "--multimodal_input_file", "--input_token_extra_ids", "--enable_chunked_context",
-    "--max_input_length", "--input_token_extra_ids_file", "--output_log_probs_npy",
-    "--output_cum_log_probs_npy", "--hf_model_dir", "--tokenizer_dir", "--tokenizer_type",
-    "--vocab_file", "--no_add_special_tokens", "--no_prompt_template", "--end_id",
-    "--streaming_interval", "--enable_context_fmha_fp32_acc", "--debug_mode",
-    "--num_prepend_vtokens", "--draft_target_model_config", "--prompt_lookup_config",
-    "--eagle_posterior_threshold", "--cross_kv_cache_fraction", "--return_all_generated_tokens",
-    "--log_level"};
+constexpr const char* kLater[] = {"--num_beams",
+                                  "--length_penalty",
+                                  "--beam_search_diversity_rate",
+                                  "--early_stopping",
+                                  "--bad_words",
+                                  "--no_repeat_ngram_size",
+                                  "--sink_token_length",
+                                  "--max_attention_window_size",
+                                  "--prompt_table_path",
+                                  "--prompt_tasks",
+                                  "--lora_dir",
+                                  "--lora_task_uids",
+                                  "--lora_ckpt_source",
+                                  "--draft_engine_dir",
+                                  "--medusa_choices",
+                                  "--eagle_choices",
+                                  "--lookahead_config",
+                                  "--kv_cache_enable_block_reuse",
+                                  "--kv_cache_free_gpu_memory_fraction",
+                                  "--gpu_weights_percent",
+                                  "--multi_block_mode",
+                                  "--cuda_graph_mode",
+                                  "--use_py_session",
+                                  "--run_profiling",
+                                  "--multimodal_input_file",
+                                  "--input_token_extra_ids",
+                                  "--enable_chunked_context",
+                                  "--max_input_length",
+                                  "--input_token_extra_ids_file",
+                                  "--output_log_probs_npy",
+                                  "--output_cum_log_probs_npy",
+                                  "--hf_model_dir",
+                                  "--tokenizer_dir",
+                                  "--tokenizer_type",
+                                  "--vocab_file",
+                                  "--no_add_special_tokens",
+                                  "--no_prompt_template",
+                                  "--end_id",
+                                  "--streaming_interval",
+                                  "--enable_context_fmha_fp32_acc",
+                                  "--debug_mode",
+                                  "--num_prepend_vtokens",
+                                  "--draft_target_model_config",
+                                  "--prompt_lookup_config",
+                                  "--eagle_posterior_threshold",
+                                  "--cross_kv_cache_fraction",
+                                  "--return_all_generated_tokens",
+                                  "--log_level"};
 
 }  // namespace
 
@@ -44,8 +77,9 @@ void ModelFlags::add(CommandLine& line) {
   line.option("--pp_size", options_.mapping.pp_size, "pipeline stages, threads here [1]");
   line.option("--max_isa", options_.max_isa, "use at most baseline, avx2, avx512 or amx");
   line.group("Precision and limits");
-  line.option("--activation_dtype", options_.activation_dtype,
-              "inputs of linear layers: float32 (exact), or bfloat16 where that is faster [float32]");
+  line.option(
+      "--activation_dtype", options_.activation_dtype,
+      "inputs of linear layers: float32 (exact), or bfloat16 where that is faster [float32]");
   line.option("--kv_cache_dtype", options_.kv_cache_dtype,
               "float32, float16, bfloat16 or int8 [float32]");
   line.flag("--deterministic", options_.deterministic,

@@ -82,7 +82,8 @@ ModelGraphs model_graphs_from_json(const Json& json, std::string_view where) {
   for (const auto& [name, graph] : graphs.programs)
     check_cache(graph, graphs.traits, where, written);
   TENON_CHECK(written.size() == layers.size(), ErrorCode::kCorrupt,
-              "{}: {} cache layers, but the programs write {}", where, layers.size(), written.size());
+              "{}: {} cache layers, but the programs write {}", where, layers.size(),
+              written.size());
   return graphs;
 }
 

@@ -162,6 +162,12 @@ TEST_F(Directories, NothingButAnOlderOneOfItsKindIsReplaced) {
   EXPECT_EQ(read_file(there), "a file");
 }
 
+TEST_F(Directories, AQuantizationThatNothingDoesIsRefused) {
+  auto model = PretrainedModel::from_pretrained(data_path("models/llama_gqa").string());
+  model.config().quantization.quant_algo = "W8A16";
+  EXPECT_THROW(build(model), Error);
+}
+
 TEST_F(Directories, TraitsThatContradictTheGraphAreRefused) {
   const fs::path stored = data_path("graphs/qwen2_window.json");
   const std::string good = read_file(stored);
@@ -170,12 +176,14 @@ TEST_F(Directories, TraitsThatContradictTheGraphAreRefused) {
     const std::size_t at = text.find(from, text.rfind("\"cache_layers\""));
     ASSERT_NE(at, text.npos) << from;
     text.replace(at, from.size(), to);
-    EXPECT_THROW(model_graphs_from_json(Json::parse(text, "graph.json"), "graph.json"), Error) << to;
+    EXPECT_THROW(model_graphs_from_json(Json::parse(text, "graph.json"), "graph.json"), Error)
+        << to;
   };
   expect_refused("\"kv_heads\": 2", "\"kv_heads\": 1099511627775");
   expect_refused("\"head_dim\": 8", "\"head_dim\": 1099511627775");
   expect_refused("\"layer\": 1", "\"layer\": 2");
-  expect_refused("\"cache_layers\": [", "\"cache_layers\": [{\"kv_heads\": 2, \"head_dim\": 8, "
+  expect_refused("\"cache_layers\": [",
+                 "\"cache_layers\": [{\"kv_heads\": 2, \"head_dim\": 8, "
                  "\"window\": 0, \"layer\": 0}, ");
 }
 

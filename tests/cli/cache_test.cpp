@@ -62,6 +62,13 @@ TEST_F(Cache, TheCapEvictsTheLeastRecentlyUsed) {
   EXPECT_THAT(out_of({"cache"}), HasSubstr("llama_text.gguf"));
 }
 
+TEST_F(Cache, AFolderThatCannotBeIsNoReasonToFail) {
+  environment_["TENON_CACHE_DIR"] = "/dev/null/cache";
+  const Result result = run(words());
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("TENON_CACHE_DIR"));
+}
+
 TEST_F(Cache, NoCacheKeepsNothing) {
   std::vector<std::string> all = words();
   all.push_back("--no_cache");
