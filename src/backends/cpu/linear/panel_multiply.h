@@ -253,7 +253,7 @@ void multiply_many(const PartCall& call) {
 template <CodeKind kKind, int kPanels>
 void multiply_few(const PartCall& call, std::int64_t first) {
   std::int64_t row = 0;
-  if constexpr (kWideSweeps && kPanels <= 2)
+  if constexpr (kWideSweeps && kPanels == 2)
     for (; row + 8 <= call.rows; row += 8) sweep<kKind, 8, kPanels>(call, row, first);
   if constexpr (kSweepRows >= 4)
     for (; row + 4 <= call.rows; row += 4) sweep<kKind, 4, kPanels>(call, row, first);
@@ -286,7 +286,7 @@ void multiply(const PanelCall& call) {
     multiply_part({call.parts[i], call.x, call.x_stride, call.rows, call.out_stride, call.scratch});
 }
 
-[[maybe_unused]] std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
+std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
   if (rows <= kSweepRows) return 0;
   return 3 * kBlockColumns * kTilePanels * kPanelRows * static_cast<std::int64_t>(sizeof(float));
 }

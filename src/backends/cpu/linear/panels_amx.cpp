@@ -1,10 +1,9 @@
-// Panels with AMX tiles for many rows, and AVX-512 on the same panels for few: tiles gain nothing
-// while memory is the limit. Internal linkage and raw pointers only, as in its siblings.
+// Panels with AMX tiles for many rows; AVX-512's own functions on the same panels for few, since
+// tiles gain nothing while memory is the limit. Internal linkage and raw pointers only, as in its
+// siblings.
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/linear/vec16_avx512.h"
 //
-#include "backends/cpu/linear/panel_epilogue.h"
-#include "backends/cpu/linear/panel_multiply.h"
 #include "backends/cpu/linear/panel_tiles.h"
 
 namespace tenon::cpu {
@@ -23,21 +22,31 @@ bool few_rows(const PanelCall& call) {
 template <int kXTerms>
 void multiply_amx(const PanelCall& call) {
   if (few_rows<kXTerms>(call))
-    multiply(call);
+    kPanelAvx512.multiply(call);
   else
     multiply_tiles<kXTerms>(call);
 }
 
 template <int kXTerms>
-std::int64_t amx_scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
+std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
   return tile_scratch_bytes<kXTerms>(rows);
 }
+
+void chunk_sums(const float* x, std::int64_t columns, std::int64_t chunk, float* sums) {
+  kPanelAvx512.chunk_sums(x, columns, chunk, sums);
+}
+
+void store_sums(const float* sums, const float* bias, float* out, std::int64_t count) {
+  kPanelAvx512.store(sums, bias, out, count);
+}
+
+void gate(const GateCall& call) { kPanelAvx512.gate(call); }
 
 }  // namespace
 
 const PanelIsa kPanelAmx = {
-    multiply_amx<3>, amx_scratch_bytes<3>, chunk_sums, store_sums, gate, 256, 16};
+    multiply_amx<3>, scratch_bytes<3>, chunk_sums, store_sums, gate, 256, 16};
 const PanelIsa kPanelAmxBf16 = {
-    multiply_amx<1>, amx_scratch_bytes<1>, chunk_sums, store_sums, gate, 512, 16};
+    multiply_amx<1>, scratch_bytes<1>, chunk_sums, store_sums, gate, 256, 32};
 
 }  // namespace tenon::cpu
