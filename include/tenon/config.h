@@ -101,10 +101,13 @@ struct TENON_API PretrainedConfig {
 /// TensorRT-LLM's names of an engine's limits and options. All are defaults that a run may change.
 struct TENON_API BuildConfig {
   std::int64_t max_batch_size = 2048;
-  std::int64_t max_input_len = 1024;
+  /// Longest prompt; unset: whatever max_seq_len leaves room for. (TensorRT-LLM's default of 1024
+  /// came from buffers sized at build time, which are not needed here.)
+  std::optional<std::int64_t> max_input_len{};
   std::optional<std::int64_t> max_seq_len{};  ///< unset: the model's (with its rope scaling)
   std::int64_t max_beam_width = 1;
   std::int64_t max_num_tokens = 8192;
+  /// Tokens of a step that a run takes by default; unset: 512 at most.
   std::optional<std::int64_t> opt_num_tokens{};
   std::string kv_cache_type = "paged";  ///< continuous, paged, disabled
   std::int64_t tokens_per_block = 32;

@@ -11,6 +11,9 @@
 
 namespace tenon {
 
+/// max_seq_len of a model whose positions do not end (alibi), where none was given.
+constexpr std::int64_t kUnlimitedPositions = 32768;
+
 BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits) {
   check_config(build);
   TENON_CHECK(build.kv_cache_type == "paged", ErrorCode::kUnsupported,
@@ -21,11 +24,13 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
               "logits_dtype: {} is not supported yet; use float32", build.logits_dtype);
   BuildConfig settled = build;
   if (!settled.max_seq_len)
-    settled.max_seq_len = traits.max_position > 0 ? traits.max_position : settled.max_input_len;
+    settled.max_seq_len = traits.max_position > 0 ? traits.max_position : kUnlimitedPositions;
   TENON_CHECK(traits.max_position == 0 || *settled.max_seq_len <= traits.max_position,
               ErrorCode::kInvalidArgument, "max_seq_len: {} is more than the model's {} positions",
               *settled.max_seq_len, traits.max_position);
-  if (settled.max_input_len > *settled.max_seq_len) settled.max_input_len = *settled.max_seq_len;
+  TENON_CHECK(settled.max_input_len.value_or(1) <= *settled.max_seq_len,
+              ErrorCode::kInvalidArgument, "max_input_len: {} is more than max_seq_len {}",
+              *settled.max_input_len, *settled.max_seq_len);
   return settled;
 }
 

@@ -57,7 +57,9 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   session.max_sequences =
       options.max_batch_size.value_or(std::min(build.max_batch_size, kDefaultBatchSize));
   session.max_step_tokens = options.max_num_tokens.value_or(
-      std::max(session.max_sequences, std::min(build.max_num_tokens, kDefaultStepTokens)));
+      std::max(session.max_sequences,
+               std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
+  session.max_input_length = build.max_input_len.value_or(0);
   session.all_logits = options.gather_context_logits || build.gather_context_logits;
   session.cache_tokens = options.kv_cache_tokens;
   session.taps = {options.taps.begin(), options.taps.end()};
@@ -144,7 +146,8 @@ struct LLM::Impl {
     request.sampling = sampling;
     request.end_ids = text.end_ids;
     request.context_logits = context_logits;
-    request.generation_logits = sampling.return_generation_logits;
+    request.generation_logits =
+        sampling.return_generation_logits || engine->build.gather_generation_logits;
     auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling, text.end_ids, on_text,
                                            completion);
     request.sink = sink;

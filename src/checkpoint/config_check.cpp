@@ -105,7 +105,7 @@ void check_config(const BuildConfig& config) {
                 "{} is {}, expected 1 or more", field, value);
   };
   range("max_batch_size", config.max_batch_size);
-  range("max_input_len", config.max_input_len);
+  range("max_input_len", config.max_input_len.value_or(1));
   range("max_seq_len", config.max_seq_len.value_or(1));
   range("max_beam_width", config.max_beam_width);
   range("max_num_tokens", config.max_num_tokens);

@@ -89,18 +89,18 @@ int build_command(const Arguments& arguments) {
   line.group("Limits");
   line.option("--max_batch_size", build.max_batch_size, "sequences in flight [2048]");
   line.option("--max_input_len", build.max_input_len,
-              "tokens of a prompt: recorded; a run cuts long prompts into steps [1024]");
+              "tokens of a prompt; longer ones are refused [max_seq_len]");
   line.option("--max_seq_len", build.max_seq_len, "tokens of a sequence [the model's positions]");
   line.option("--max_num_tokens", build.max_num_tokens, "tokens of one step [8192]");
   line.option("--opt_num_tokens", build.opt_num_tokens,
-              "tokens of a usual step: recorded, no kernel here is tuned to it");
+              "tokens of a step that a run takes by default [512 at most]");
   line.option("--max_beam_width", build.max_beam_width, "beams of a request [1]");
   line.group("Cache and logits");
   line.option("--kv_cache_type", build.kv_cache_type, "paged [paged]");
   line.option("--tokens_per_block", build.tokens_per_block, "tokens of a cache block [32]");
   line.flag("--gather_context_logits", build.gather_context_logits, "logits of prompt tokens");
   line.flag("--gather_generation_logits", build.gather_generation_logits,
-            "logits of generated tokens: recorded; a run gives them when asked");
+            "every answer carries the logits of its tokens");
   line.flag("--gather_all_token_logits", all_logits, "both");
   line.option("--logits_dtype", build.logits_dtype, "float32 [float32]");
   line.option("--remove_input_padding", padding, "enable: batches are packed [enable]");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/rank_worker.h"
 
+#include <string>
 #include <vector>
 
 #include "tenon/error.h"
@@ -21,7 +22,7 @@ RankWorker::~RankWorker() {
 
 std::future<void> RankWorker::post(std::function<void()> work) {
   std::packaged_task<void()> task([this, work = std::move(work)] {
-    if (failure_) std::rethrow_exception(failure_);
+    if (failure_) refuse();
     try {
       work();
     } catch (...) {
@@ -37,6 +38,17 @@ std::future<void> RankWorker::post(std::function<void()> work) {
   }
   wake_.notify_one();
   return result;
+}
+
+/// After a failure the ranks no longer agree on what is in their caches.
+void RankWorker::refuse() const {
+  try {
+    std::rethrow_exception(failure_);
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::kInternal,
+                std::string("a rank of this session failed before (") + error.what() +
+                    "); its ranks cannot go on together: load the model again");
+  }
 }
 
 void RankWorker::loop() {

@@ -27,6 +27,7 @@ class RankWorker {
 
  private:
   void loop();
+  [[noreturn]] void refuse() const;
 
   std::function<void()> on_failure_;
   std::mutex mutex_;

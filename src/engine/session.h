@@ -27,7 +27,8 @@ struct SessionOptions {
   std::int64_t max_step_tokens = 512;  ///< tokens of one step (max_num_tokens)
   std::int64_t max_sequences = 8;      ///< sequences of one step, and slots (max_batch_size)
   std::int64_t max_sequence_length = 2048;
-  bool all_logits = false;  ///< logits of every token of a step, not of its last ones
+  std::int64_t max_input_length = 0;  ///< longest prompt; 0: what max_sequence_length leaves
+  bool all_logits = false;            ///< logits of every token of a step, not of its last ones
   /// Cache size in tokens; unset: max_sequences of max_sequence_length, at most half of the free
   /// memory.
   std::optional<std::int64_t> cache_tokens;

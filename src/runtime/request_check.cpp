@@ -69,6 +69,10 @@ std::int64_t check_request(const Request& request, const Session& session, std::
               "input_ids: the prompt has {} tokens; with at least one to generate, the limit is {} "
               "(max_seq_len {}, and the cache's size)",
               length, longest - 1, session.options().max_sequence_length);
+  const std::int64_t longest_prompt = session.options().max_input_length;
+  TENON_CHECK(longest_prompt == 0 || length <= longest_prompt, ErrorCode::kInvalidArgument,
+              "input_ids: the prompt has {} tokens, the engine was built with max_input_len {}",
+              length, longest_prompt);
   TENON_CHECK(session.traits().chunkable || length <= session.options().max_step_tokens,
               ErrorCode::kInvalidArgument,
               "input_ids: {} tokens; this model takes a prompt in one step of at most {} "

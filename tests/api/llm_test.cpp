@@ -175,6 +175,24 @@ TEST_F(Llm, ManyThreadsShareOneModel) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(LlmBuildLimits, BindTheRun) {
+  const PretrainedModel model =
+      PretrainedModel::from_pretrained(data_path("models/llama_text").string());
+  LLM llm(build(model, {.max_input_len = 4, .gather_generation_logits = true}), tiny_options());
+  SamplingParams params;
+  params.max_tokens = 2;
+  const auto output = llm.generate_ids({{1, 2, 3, 4}}, params)[0].outputs[0];
+  EXPECT_EQ(output.generation_logits.values.size(),
+            static_cast<std::size_t>(2 * output.generation_logits.vocab_size));
+  try {
+    llm.generate_ids({{1, 2, 3, 4, 5}}, params);
+    FAIL() << "a prompt longer than max_input_len was accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("max_input_len 4"), std::string::npos);
+  }
+  EXPECT_THROW(build(model, {.max_input_len = 64, .max_seq_len = 32}), Error);
+}
+
 TEST(LlmTaps, GiveTheNamedValueUnderEveryMapping) {
   const std::string name = "layers.1.mlp.output";
   std::vector<float> first;
