@@ -8,9 +8,9 @@ namespace tenon {
 std::span<const char* const> harmless_config_keys() {
   static constexpr const char* kKeys[] = {
       // bookkeeping
-      "architectures", "model_type", "transformers_version", "_name_or_path", "name_or_path",
-      "_commit_hash", "auto_map", "custom_pipelines", "tokenizer_class", "prefix", "vocab_file",
-      "transformers.js_config", "is_llama_config", "unsloth_version", "unsloth_fixed",
+      "architectures", "model_type", "transformers_version", "_name_or_path", "_model_name_or_path",
+      "name_or_path", "_commit_hash", "auto_map", "custom_pipelines", "tokenizer_class", "prefix",
+      "vocab_file", "transformers.js_config", "is_llama_config", "unsloth_version", "unsloth_fixed",
       "unsloth_training_accelerated", "license", "language", "tags", "task_specific_params",
       "finetuning_task", "problem_type", "id2label", "label2id", "num_labels", "mergekit",
       // how transformers runs it
