@@ -95,7 +95,8 @@ TEST_F(Directories, RanksAndStagesGiveTheLogitsOfOne) {
 
 TEST_F(Directories, DtypeConvertsFloatsAndRefusesWhatDoesNotFit) {
   const std::string checkpoint = make_checkpoint("models/llama_mha", {}, DataType::kBFloat16);
-  for (const WeightInfo& info : open_model_source(checkpoint).weights->weights())
+  const ModelSource source = open_model_source(checkpoint);
+  for (const WeightInfo& info : source.weights->weights())
     EXPECT_EQ(info.spec.float_type, DataType::kBFloat16);
 }
 
