@@ -53,6 +53,14 @@ struct TENON_API RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
+/// Rotary settings of one kind of layer.
+struct TENON_API LayerRotary {
+  double rotary_base = 10000.0;
+  RopeScaling rotary_scaling{};
+
+  bool operator==(const LayerRotary&) const = default;
+};
+
 /// How a checkpoint's weights are quantized (TensorRT-LLM's "quantization" object). GGUF blocks
 /// need no entry here: each part carries its own spec.
 struct TENON_API QuantConfig {
@@ -81,6 +89,9 @@ struct TENON_API PretrainedConfig {
   double rotary_base = 10000.0;
   std::int64_t rotary_embedding_dim = 0;  ///< rotated features of a head; 0: all of them
   RopeScaling rotary_scaling{};
+  /// Kinds of layer that rotate otherwise than rotary_base and rotary_scaling say, under Hugging
+  /// Face's names. One can: "sliding_attention", the layers with a window.
+  std::map<std::string, LayerRotary> layer_rotary{};
   bool qkv_bias = false;
   bool attn_dense_bias = false;  ///< of the attention's output projection
   bool mlp_bias = false;

@@ -5,6 +5,7 @@
 #include "tenon/config.h"
 #include "tenon/engine.h"
 #include "tenon/error.h"
+#include "tenon/kv_cache.h"
 #include "tenon/layers.h"
 #include "tenon/llm.h"
 #include "tenon/model.h"

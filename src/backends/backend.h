@@ -81,6 +81,8 @@ struct CacheGroupDescription {
                                         ///< token and head beside it)
   std::int64_t tokens_per_block = 32;
   std::int64_t blocks = 0;
+  std::int64_t host_blocks = 0;  ///< swapped blocks in the host's memory: [0, host_blocks)
+  std::int64_t disk_blocks = 0;  ///< and in a file: [host_blocks, host_blocks + disk_blocks)
 };
 
 /// Everything a backend needs of an engine: values placed, nodes in order, cache, limits.
@@ -90,11 +92,12 @@ struct ProgramDescription {
   std::vector<WeightUse> weights;
   std::vector<ProgramNode> nodes;
   std::vector<int> inputs;   ///< values the step fills: "token_ids", "positions", "logit_rows"
-  std::vector<int> outputs;  ///< readable after a step: "logits" and taps
+  std::vector<int> outputs;  ///< readable after a step: "logits", "hidden_states" and taps
   std::int64_t arena_bytes = 0;
   StepSizes limits;
   std::int64_t slots = 0;
   std::vector<CacheGroupDescription> cache;
+  std::string swap_directory;  ///< where the file of disk_blocks is made (and deleted at once)
   KernelPolicy policy;
 };
 
@@ -128,8 +131,9 @@ class Executable {
   virtual void forward() = 0;
   virtual std::shared_ptr<StepHandle> sample(const LateInputs& late) = 0;
 
-  /// An output (logits, taps) of the last finished step: fp32 or int32, dense, valid until the next
-  /// prepare. Throws Error{kNotFound} for another name.
+  /// An output of the last step whose forward was issued: fp32 or int32, dense. Waits for that
+  /// forward; may be called before sample(), and until the next forward. Throws Error{kNotFound}
+  /// for another name.
   virtual Tensor read(std::string_view output) = 0;
 
   virtual std::span<const KernelChoice> choices() const = 0;  ///< one a node

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -21,22 +22,34 @@ struct BlockTableChange {
   std::vector<std::int32_t> blocks;
 };
 
-/// What changes in a slot before the step.
+/// What changes in a slot before the step. In the order of the fields; `parent` of every update is
+/// read before any update of the batch is made.
 struct SlotUpdate {
   std::int32_t slot = 0;
-  bool reset = false;  ///< a new sequence: history and tables are cleared first
+  bool reset = false;  ///< a new sequence: history, tables and sampling are cleared first
+  /// The slot takes over tables, history and last token of this one, as a beam that continues
+  /// another does; -1: none. Its sampling parameters stay its own.
+  std::int32_t parent = -1;
   std::vector<BlockTableChange> tables;
   std::optional<SamplingParams> sampling;  ///< with seed set
   std::int32_t sample_index = 0;           ///< which of a request's n samples: part of the RNG key
   std::vector<std::int32_t> end_ids;       ///< held back while fewer than min_tokens are out
-  std::vector<std::int32_t> history;       ///< tokens that penalties look at: the prompt
-  std::vector<std::int32_t> outputs;       ///< sampled before, by a sequence that comes back after
-                                           ///< an eviction: they count for penalties and min_tokens
+  std::vector<std::int32_t> history;       ///< the prompt, in order: what penalties look at
+  /// Tokens of the output that were not sampled by this slot: those of a sequence that comes back
+  /// after an eviction, or the ones a beam search chose. They count for penalties and min_tokens;
+  /// the last of them becomes the slot's last token.
+  std::vector<std::int32_t> outputs;
 };
 
-/// Work on the cache before the step.
+/// Work on the cache before the step, in order. Swapped blocks lie in the host's memory (or in a
+/// file), numbered from 0 in each group.
 struct CacheCommand {
-  enum class Kind : std::uint8_t { kCopyBlock } kind = Kind::kCopyBlock;
+  enum class Kind : std::uint8_t {
+    kCopyBlock,    ///< block `source` to block `destination`
+    kSwapOut,      ///< block `source` to swapped block `destination`
+    kSwapIn,       ///< swapped block `source` to block `destination`
+    kMoveSwapped,  ///< swapped block `source` to swapped block `destination`
+  } kind = Kind::kCopyBlock;
   std::int32_t group = 0;
   std::int32_t source = 0;
   std::int32_t destination = 0;
@@ -71,10 +84,13 @@ struct Batch {
 /// Throws Error{kInternal} where sizes or indices contradict each other.
 void verify(const Batch& batch);
 
-/// What arrives after forward was issued, before sampling.
+/// What arrives after forward was issued, before sampling. Each is empty, or has an entry a
+/// sequence of the batch, which may be empty itself.
 struct LateInputs {
-  /// Per sequence of the batch, a bit per token id (allowed: 1); empty: everything is allowed.
+  /// A bit per token id (allowed: 1); empty: everything is allowed.
   std::vector<std::vector<std::uint32_t>> allowed_tokens;
+  /// Logits to sample from in place of the step's own, [vocab]: a logits processor's.
+  std::vector<std::vector<float>> logits;
 };
 
 struct TokenLogprob {
@@ -82,12 +98,20 @@ struct TokenLogprob {
   float logprob = 0.F;
 };
 
-/// What a sequence of the batch got.
+/// What a sequence of the batch got. With beam_width > 1 no token is drawn: top_logprobs[0] holds
+/// the beam_candidates() likeliest continuations, best first, for the host to choose from (fewer
+/// where fewer are allowed): log-softmax of the logits over temperature, then the penalties.
 struct SequenceResult {
   std::vector<std::int32_t> tokens;  ///< none where sample_row is -1
   std::vector<float> logprobs;       ///< of each token, where asked for
   std::vector<std::vector<TokenLogprob>> top_logprobs;
 };
+
+/// Continuations of one beam that the host has to see: enough for beam_width open ones beside every
+/// end id.
+inline std::int64_t beam_candidates(std::int32_t beam_width, std::size_t end_ids) {
+  return beam_width * std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(end_ids));
+}
 
 struct StepResult {
   std::vector<SequenceResult> sequences;  ///< [S]

@@ -42,6 +42,8 @@ class Session {
   struct CacheGroup {
     std::int64_t window = 0;
     std::int64_t blocks = 0;
+    std::int64_t host_blocks = 0;  ///< swapped blocks in memory, then
+    std::int64_t disk_blocks = 0;  ///< those in a file
   };
 
   /// Plans first (Error{kResourceExhausted} with the ledger where it does not fit), then packs.

@@ -1,0 +1,66 @@
+// Beam search of one request: which beams go on after a step, which have ended, which n come back.
+// Pure rules over log-probabilities; slots and cache blocks are the executor's affair. The rules
+// are those of transformers' generate (num_beams), with TensorRT-LLM's defaults.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "backends/batch.h"
+#include "tenon/sampling.h"
+
+namespace tenon {
+
+class BeamSearch {
+ public:
+  /// `end_ids`: a beam that chooses one of them is finished (none where ignore_eos).
+  BeamSearch(const SamplingParams& params, std::vector<std::int32_t> end_ids,
+             std::int64_t max_new_tokens);
+
+  /// An open beam after advance().
+  struct Beam {
+    int parent = 0;  ///< index among the beams before
+    std::int32_t token = 0;
+    double cumulative_logprob = 0;
+  };
+
+  /// A beam that came to its end.
+  struct Finished {
+    std::vector<std::int32_t> tokens;  ///< of the output, with the end id where it has one
+    std::vector<float> logprobs;       ///< one a token
+    double score = 0;                  ///< cumulative_logprob / length^length_penalty
+    FinishReason reason = FinishReason::kEndId;
+  };
+
+  /// `candidates[b]`: SequenceResult::top_logprobs[0] of open beam b; one entry before the first
+  /// step, beam_width after it. Returns the open beams, best first: beam_width of them, or fewer
+  /// where fewer continuations are allowed; empty when done().
+  std::vector<Beam> advance(std::span<const std::vector<TokenLogprob>> candidates);
+
+  bool done() const { return done_; }
+  /// Output tokens of open beam b.
+  std::span<const std::int32_t> tokens(int beam) const;
+  std::int64_t length() const { return length_; }  ///< tokens of each open beam
+  /// The best beams, at most params.n; open beams count with what they have. For done() or for a
+  /// request that ends early.
+  std::vector<Finished> best(FinishReason open_reason) const;
+
+ private:
+  struct Open {
+    std::vector<std::int32_t> tokens;
+    std::vector<float> logprobs;
+    double cumulative_logprob = 0;
+  };
+
+  SamplingParams params_;
+  std::vector<std::int32_t> end_ids_;
+  std::int64_t max_new_tokens_ = 0;
+  std::int64_t length_ = 0;
+  std::vector<Open> open_;
+  std::vector<Finished> finished_;
+  bool done_ = false;
+};
+
+}  // namespace tenon

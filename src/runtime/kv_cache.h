@@ -1,0 +1,114 @@
+// KvCache: who holds which block of the cache. Pure bookkeeping with a given clock, no device: it
+// hands out block tables and the commands (copy, swap) that make them true before the next step.
+//
+// Blocks with tokens_per_block known tokens are found again by later sequences: a tree whose edges
+// are the tokens of one block, rooted at the salt. A block is named by the chain of hashes of its
+// prefix; a hit counts only where the tokens themselves are equal. Blocks that nobody holds stay
+// in the tree until room is needed: lowest priority first, least recently used first, never one
+// whose continuation is still there. A prefix is reused as far as every cache group can restore it;
+// a sliding-window group needs only the blocks its window still reaches.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backends/batch.h"
+#include "tenon/kv_cache.h"
+
+namespace tenon {
+
+/// One cache group, as the session has it.
+struct KvCacheGroup {
+  std::int64_t window = 0;  ///< 0: the whole context
+  std::int64_t blocks = 0;
+  std::int64_t host_blocks = 0;  ///< swapped blocks in memory: numbers [0, host_blocks)
+  std::int64_t disk_blocks = 0;  ///< and in a file: [host_blocks, host_blocks + disk_blocks)
+};
+
+struct KvCacheSettings {
+  std::vector<KvCacheGroup> groups;
+  std::int64_t tokens_per_block = 32;
+  bool reuse = true;          ///< finished blocks can be found again
+  bool partial_reuse = true;  ///< a block that begins alike is copied
+  /// Tokens of one step at most: a window group holds window + this many.
+  std::int64_t max_step_tokens = 512;
+  std::int64_t event_capacity = 0;  ///< events kept for take_events(); older ones are dropped
+};
+
+/// What one sequence asks for at its start.
+struct KvStart {
+  std::span<const std::int32_t> tokens;  ///< prompt, and output so far where it comes back
+  std::string_view salt;                 ///< who may share: equal salts alone
+  const KvRetention* retention = nullptr;
+  bool reuse = true;  ///< false: every token has to be computed (its logits are wanted)
+  /// Tokens that grow() is sure to have room for. At least tokens.size().
+  std::int64_t reserve_tokens = 0;
+};
+
+class KvCache {
+ public:
+  using Handle = std::int32_t;
+
+  explicit KvCache(const KvCacheSettings& settings);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  /// Tokens of the prefix that a start now would find, at most tokens.size() - 1: the last token
+  /// always runs. Changes nothing.
+  std::int64_t reusable_tokens(const KvStart& start) const;
+
+  /// Takes references to the reusable blocks and reserves the rest. Returns how many tokens are in
+  /// the cache, or nothing where there is no room (and then nothing has changed).
+  struct Started {
+    Handle handle = -1;
+    std::int64_t cached_tokens = 0;
+  };
+  std::optional<Started> start(const KvStart& start, double now);
+  /// Whether a start could ever succeed on an empty cache.
+  bool fits(std::int64_t reserve_tokens) const;
+
+  /// Makes room for tokens [0, tokens): takes blocks, copies a shared block that would be written,
+  /// gives back what fell out of a window. False: no room, nothing has changed; never within the
+  /// reservation.
+  bool grow(Handle handle, std::int64_t tokens, double now);
+  /// The first `known` tokens of the sequence are these and a step that computes them has been
+  /// issued: whole blocks can be found by others from now on. `tokens` must begin with what was
+  /// committed before. From `decode_begin` on the retention's decode priority holds.
+  void commit(Handle handle, std::span<const std::int32_t> tokens, std::int64_t known, double now);
+  /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
+  /// another. nullopt: no room for its reservation.
+  std::optional<Handle> fork(Handle handle, std::int64_t tokens, std::int64_t reserve_tokens,
+                             double now);
+  void release(Handle handle, double now);
+
+  /// Changes of its tables since the last call, for SlotUpdate::tables. `whole`: everything, for a
+  /// slot that was reset.
+  std::vector<BlockTableChange> take_table_changes(Handle handle, bool whole = false);
+  /// For Batch::commands of the next step.
+  std::vector<CacheCommand> take_commands();
+
+  /// Blocks that could be taken now, and blocks that running sequences may still take of them.
+  std::int64_t available_blocks(int group) const;
+  std::int64_t reserved_blocks(int group) const;
+
+  const KvCacheSettings& settings() const;
+  KvCacheStatistics statistics() const;
+  std::vector<KvCacheEvent> take_events();
+  /// Forgets everything that nobody holds.
+  void clear_reusable();
+  /// Throws Error{kInternal} where counts contradict each other: for tests, O(blocks).
+  void check_invariants() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tenon
