@@ -11,17 +11,21 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "backends/batch.h"
 #include "tenon/kv_cache.h"
 
 namespace tenon {
+
+/// Names the prefix that ends with a block, given the name of the prefix before it (0: none). Never
+/// 0. Equal names are a hint alone: tokens are compared.
+using KvBlockHash = std::uint64_t (*)(std::uint64_t parent, std::span<const std::int32_t> tokens);
+std::uint64_t kv_block_hash(std::uint64_t parent, std::span<const std::int32_t> tokens);
 
 /// One cache group, as the session has it.
 struct KvCacheGroup {
@@ -36,9 +40,10 @@ struct KvCacheSettings {
   std::int64_t tokens_per_block = 32;
   bool reuse = true;          ///< finished blocks can be found again
   bool partial_reuse = true;  ///< a block that begins alike is copied
-  /// Tokens of one step at most: a window group holds window + this many.
+  /// Tokens of one step at most: a window group holds window + this many, and a block.
   std::int64_t max_step_tokens = 512;
   std::int64_t event_capacity = 0;  ///< events kept for take_events(); older ones are dropped
+  KvBlockHash block_hash = kv_block_hash;
 };
 
 /// What one sequence asks for at its start.
@@ -49,6 +54,9 @@ struct KvStart {
   bool reuse = true;  ///< false: every token has to be computed (its logits are wanted)
   /// Tokens that grow() is sure to have room for. At least tokens.size().
   std::int64_t reserve_tokens = 0;
+  /// How many of `tokens` are the prompt, where output came back with it; -1: all. Blocks past them
+  /// have the retention's decode priority.
+  std::int64_t prompt_tokens = -1;
 };
 
 class KvCache {
@@ -74,16 +82,20 @@ class KvCache {
   /// Whether a start could ever succeed on an empty cache.
   bool fits(std::int64_t reserve_tokens) const;
 
-  /// Makes room for tokens [0, tokens): takes blocks, copies a shared block that would be written,
-  /// gives back what fell out of a window. False: no room, nothing has changed; never within the
-  /// reservation.
+  /// Makes room for tokens [0, tokens), of which those that are neither cached at the start nor
+  /// committed may be written: takes blocks, copies a shared block that would be written, gives
+  /// back what fell out of the window of the first such token. False: no room, nothing has changed;
+  /// never within the reservation (in a window group: as long as grow() is at most
+  /// max_step_tokens + 1 ahead of commit()). Beyond it, success makes `tokens` the reservation.
   bool grow(Handle handle, std::int64_t tokens, double now);
   /// The first `known` tokens of the sequence are these and a step that computes them has been
-  /// issued: whole blocks can be found by others from now on. `tokens` must begin with what was
-  /// committed before. From `decode_begin` on the retention's decode priority holds.
+  /// issued: whole blocks can be found by others from now on, and windows move on. `tokens` must
+  /// begin with what was committed before. A block that another sequence has committed meanwhile is
+  /// swapped for that one (the table changes), so that equal prefixes share their blocks.
   void commit(Handle handle, std::span<const std::int32_t> tokens, std::int64_t known, double now);
   /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
-  /// another. nullopt: no room for its reservation.
+  /// another: a step that computes them has been issued. Its whole table counts as changed. nullopt:
+  /// no room for its reservation. Throws Error{kInternal} where a window has moved past `tokens`.
   std::optional<Handle> fork(Handle handle, std::int64_t tokens, std::int64_t reserve_tokens,
                              double now);
   void release(Handle handle, double now);
@@ -94,7 +106,8 @@ class KvCache {
   /// For Batch::commands of the next step.
   std::vector<CacheCommand> take_commands();
 
-  /// Blocks that could be taken now, and blocks that running sequences may still take of them.
+  /// Blocks that nobody holds, and how many of them running sequences are promised: a start has room
+  /// in what lies between.
   std::int64_t available_blocks(int group) const;
   std::int64_t reserved_blocks(int group) const;
 
