@@ -9,6 +9,7 @@ Every config.json is written here by hand: transformers' own form changes betwee
 the old and the present form are both wanted. What is expected is computed from the files written.
 """
 
+import copy
 import json
 import shutil
 import sys
@@ -160,6 +161,16 @@ CASES = [
              "num_hidden_layers": 3, "max_window_layers": 3,
              "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
          without={"layer_types": ["full_attention"] * 3}),
+    Case("qwen2_rope_by_kind", "rope_parameters per kind of layer: sliding plain, full yarn",
+         QWEN2 | new_form() | WINDOW8 | {
+             "num_hidden_layers": 3, "max_window_layers": 3,
+             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+             "rope_parameters": {
+                 "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                 "full_attention": {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0,
+                                    "beta_fast": 4.0, "beta_slow": 1.0,
+                                    "original_max_position_embeddings": 32}}},
+         without={"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}}),
     Case("qwen2_yarn", "yarn as Qwen 2.5's card writes it",
          QWEN2 | old_form(1000000.0, {"type": "yarn", "factor": 4.0,
                                       "original_max_position_embeddings": 32}),
@@ -264,13 +275,47 @@ def without_feature(case: Case):
     return AutoConfig.for_model(**changed)
 
 
+def read_config(directory: Path):
+    """The config, and rope_parameters where they are nested by kind of layer.
+
+    Qwen 2 in transformers reads one flat set: the config returned has that of full attention.
+    """
+    config = AutoConfig.from_pretrained(directory)
+    by_kind = config.rope_parameters if "full_attention" in config.rope_parameters else None
+    if by_kind:
+        config.rope_parameters = dict(by_kind["full_attention"])
+    return config, by_kind
+
+
+def own_rotation(model, by_kind: dict) -> None:
+    """Gives each layer the rotary embedding of its kind.
+
+    transformers' Qwen 2 computes one for all layers and hands it down. Here every layer gets a
+    module of the same class, made from the same config with the entry of its kind for
+    rope_parameters, whose sines and cosines replace what is handed down.
+    """
+    def replace(layer, args, kwargs):
+        kwargs["position_embeddings"] = layer.own_rotary(args[0], kwargs["position_ids"])
+        return args, kwargs
+
+    for layer, kind in zip(model.model.layers, model.config.layer_types, strict=True):
+        config = copy.deepcopy(model.config)
+        config.rope_parameters = dict(by_kind[kind])
+        layer.own_rotary = type(model.model.rotary_emb)(config)
+        layer.register_forward_pre_hook(replace, with_kwargs=True)
+
+
 def load(directory: Path, config=None):
-    config = config or AutoConfig.from_pretrained(directory)
+    by_kind = None
+    if config is None:
+        config, by_kind = read_config(directory)
     model, report = AutoModelForCausalLM.from_pretrained(
         directory, config=config, dtype=torch.float32, attn_implementation="eager",
         output_loading_info=True)
     assert not report["missing_keys"] and not report["mismatched_keys"], report
     assert all(key.endswith("inv_freq") for key in report["unexpected_keys"]), report
+    if by_kind:
+        own_rotation(model, by_kind)
     return model.eval()
 
 
@@ -326,7 +371,7 @@ def make(out: Path, case: Case) -> None:
     generation = {"bos_token_id": case.config["bos_token_id"],
                   "eos_token_id": case.config["eos_token_id"]} | case.generation
     (directory / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-    config = AutoConfig.from_pretrained(directory)
+    config, _ = read_config(directory)
     tensors = make_weights(config, case)
     if case.old_buffers:
         for i in range(config.num_hidden_layers):

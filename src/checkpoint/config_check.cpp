@@ -1,9 +1,12 @@
 // The checks that stand between a config from anywhere and the code that builds graphs from it.
 // Bounds are far above any model and keep products of two sizes within 64 bits.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "checkpoint/config_json.h"
+#include "checkpoint/layer_kind.h"
 #include "core/check.h"
 #include "core/mapping.h"
 
@@ -17,15 +20,17 @@ class ConfigCheck {
  public:
   explicit ConfigCheck(std::string_view where) : where_(where) {}
 
-  void range(const char* field, std::int64_t value, std::int64_t low, std::int64_t high) const {
+  void range(const std::string& field, std::int64_t value, std::int64_t low,
+             std::int64_t high) const {
     TENON_CHECK(value >= low && value <= high, ErrorCode::kCorrupt,
                 "{}: {} is {}, expected {} to {}", where_, field, value, low, high);
   }
-  void positive(const char* field, double value) const {
+  void positive(const std::string& field, double value) const {
     TENON_CHECK(std::isfinite(value) && value > 0, ErrorCode::kCorrupt,
                 "{}: {} is {}, expected a positive number", where_, field, value);
   }
-  void positives(const char* field, const std::vector<double>& values, std::int64_t count) const {
+  void positives(const std::string& field, const std::vector<double>& values,
+                 std::int64_t count) const {
     TENON_CHECK(values.empty() || static_cast<std::int64_t>(values.size()) == count,
                 ErrorCode::kCorrupt,
                 "{}: {} has {} values, expected {} (half the rotated features)", where_, field,
@@ -57,23 +62,45 @@ void check_sizes(const PretrainedConfig& c, const ConfigCheck& check, std::strin
   for (const std::int64_t id : c.eos_token_ids) check.range("eos_token_ids", id, 0, kMaxWidth);
 }
 
+/// `field` leads to the settings: "" or "layer_rotary.KIND.".
+void check_rotary(double base, const RopeScaling& s, std::int64_t rotated, const std::string& field,
+                  const ConfigCheck& check) {
+  check.positive(field + "rotary_base", base);
+  const std::string scaling = field + "rotary_scaling.";
+  check.positive(scaling + "factor", s.factor);
+  check.positive(scaling + "low_freq_factor", s.low_freq_factor);
+  check.positive(scaling + "high_freq_factor", s.high_freq_factor);
+  check.positive(scaling + "beta_fast", s.beta_fast);
+  check.positive(scaling + "beta_slow", s.beta_slow);
+  if (s.attention_factor) check.positive(scaling + "attention_factor", *s.attention_factor);
+  check.range(scaling + "original_max_position_embeddings", s.original_max_position_embeddings, 0,
+              kMaxLength);
+  check.positives(scaling + "short_factor", s.short_factor, rotated / 2);
+  check.positives(scaling + "long_factor", s.long_factor, rotated / 2);
+  check.positives(scaling + "frequency_factors", s.frequency_factors, rotated / 2);
+}
+
 void check_rope(const PretrainedConfig& c, const ConfigCheck& check) {
   const std::int64_t rotated = c.rotary_embedding_dim ? c.rotary_embedding_dim : c.head_size;
-  const RopeScaling& s = c.rotary_scaling;
   check.range("rotary_embedding_dim", c.rotary_embedding_dim, 0, c.head_size);
   check.range("rotated features of a head, modulo 2", rotated % 2, 0, 0);
-  check.positive("rotary_base", c.rotary_base);
-  check.positive("rotary_scaling.factor", s.factor);
-  check.positive("rotary_scaling.low_freq_factor", s.low_freq_factor);
-  check.positive("rotary_scaling.high_freq_factor", s.high_freq_factor);
-  check.positive("rotary_scaling.beta_fast", s.beta_fast);
-  check.positive("rotary_scaling.beta_slow", s.beta_slow);
-  if (s.attention_factor) check.positive("rotary_scaling.attention_factor", *s.attention_factor);
-  check.range("rotary_scaling.original_max_position_embeddings", s.original_max_position_embeddings,
-              0, kMaxLength);
-  check.positives("rotary_scaling.short_factor", s.short_factor, rotated / 2);
-  check.positives("rotary_scaling.long_factor", s.long_factor, rotated / 2);
-  check.positives("rotary_scaling.frequency_factors", s.frequency_factors, rotated / 2);
+  check_rotary(c.rotary_base, c.rotary_scaling, rotated, "", check);
+  for (const auto& [kind, own] : c.layer_rotary)
+    check_rotary(own.rotary_base, own.rotary_scaling, rotated, "layer_rotary." + kind + ".", check);
+}
+
+/// Settings that no layer would take are a mistake of whoever wrote them.
+void check_layer_rotary(const PretrainedConfig& c, std::string_view where) {
+  for (const auto& entry : c.layer_rotary) {
+    TENON_CHECK(entry.first == kSlidingAttention, ErrorCode::kCorrupt,
+                "{}: layer_rotary has \"{}\", expected only \"{}\"; other layers take rotary_base "
+                "and rotary_scaling",
+                where, entry.first, kSlidingAttention);
+    TENON_CHECK(std::any_of(c.layer_windows.begin(), c.layer_windows.end(),
+                            [](std::int64_t window) { return window > 0; }),
+                ErrorCode::kCorrupt, "{}: layer_rotary has \"{}\", but no layer has a window",
+                where, entry.first);
+  }
 }
 
 bool uses_rope(PositionEmbeddingType type) {
@@ -95,6 +122,7 @@ void check_config(const PretrainedConfig& config, std::string_view where) {
       config.layer_windows.size(), config.num_hidden_layers);
   for (const std::int64_t window : config.layer_windows)
     check.range("layer_windows", window, 0, kMaxLength);
+  check_layer_rotary(config, where);
   check.range("quantization.group_size", config.quantization.group_size, 0, kMaxWidth);
   checked_mapping(config.mapping);
 }

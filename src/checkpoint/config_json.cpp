@@ -36,6 +36,12 @@ auto fields_of(const RopeScaling*) {
       ConfigField{"frequency_factors", &C::frequency_factors});
 }
 
+auto fields_of(const LayerRotary*) {
+  using C = LayerRotary;
+  return std::tuple(ConfigField{"rotary_base", &C::rotary_base},
+                    ConfigField{"rotary_scaling", &C::rotary_scaling});
+}
+
 auto fields_of(const QuantConfig*) {
   using C = QuantConfig;
   return std::tuple(ConfigField{"quant_algo", &C::quant_algo},
@@ -67,7 +73,8 @@ auto fields_of(const PretrainedConfig*) {
       ConfigField{"max_position_embeddings", &C::max_position_embeddings},
       ConfigField{"rotary_base", &C::rotary_base},
       ConfigField{"rotary_embedding_dim", &C::rotary_embedding_dim},
-      ConfigField{"rotary_scaling", &C::rotary_scaling}, ConfigField{"qkv_bias", &C::qkv_bias},
+      ConfigField{"rotary_scaling", &C::rotary_scaling},
+      ConfigField{"layer_rotary", &C::layer_rotary}, ConfigField{"qkv_bias", &C::qkv_bias},
       ConfigField{"attn_dense_bias", &C::attn_dense_bias}, ConfigField{"mlp_bias", &C::mlp_bias},
       ConfigField{"share_embedding_table", &C::share_embedding_table},
       ConfigField{"layer_windows", &C::layer_windows},
@@ -119,9 +126,13 @@ Json value_to_json(const std::vector<T>& values) {
   return json;
 }
 
-Json value_to_json(const std::map<std::string, double>& values) {
+template <HasFields T>
+Json value_to_json(const T& value);
+
+template <class T>
+Json value_to_json(const std::map<std::string, T>& values) {
   Json json = Json::object();
-  for (const auto& [key, value] : values) json.set(key, value);
+  for (const auto& [key, value] : values) json.set(key, value_to_json(value));
   return json;
 }
 
@@ -176,10 +187,14 @@ void value_from_json(const Json& json, const std::string& what, std::vector<T>& 
     value_from_json(element, what, out.emplace_back());
 }
 
-void value_from_json(const Json& json, const std::string& what,
-                     std::map<std::string, double>& out) {
+template <HasFields T>
+void value_from_json(const Json& json, const std::string& what, T& out);
+
+template <class T>
+void value_from_json(const Json& json, const std::string& what, std::map<std::string, T>& out) {
   out.clear();
-  for (const auto& [key, value] : json.as_object(what)) out[key] = value.as_double(what);
+  for (const auto& [key, value] : json.as_object(what))
+    value_from_json(value, what + ": " + key, out[key]);
 }
 
 template <HasFields T>

@@ -6,21 +6,33 @@
 #include <algorithm>
 #include <cmath>
 
+#include "checkpoint/layer_kind.h"
 #include "layers/attention_layer.h"
 #include "layers/embedding_layer.h"
 #include "layers/linear_layer.h"
 #include "layers/mlp_layer.h"
 #include "layers/norm_layer.h"
+#include "models/rope_config.h"
 
 namespace tenon {
 namespace {
 
-std::int64_t window_of(const PretrainedConfig& config, std::int64_t layer) {
-  return config.layer_windows.empty() ? 0 : config.layer_windows[static_cast<std::size_t>(layer)];
+/// Rotary settings of one layer, with the kind of position that they make.
+struct Rotation {
+  PositionEmbeddingType position;
+  LayerRotary rotary;
+};
+
+Rotation rotation_of(const PretrainedConfig& config, std::int64_t layer) {
+  const auto own = config.layer_rotary.find(layer_kind(config, layer));
+  if (own == config.layer_rotary.end())
+    return {config.position_embedding_type, {config.rotary_base, config.rotary_scaling}};
+  return {rope_position(own->second.rotary_scaling), own->second};
 }
 
 AttentionLayer attention_of(const PretrainedConfig& config, std::int64_t layer,
                             const std::string& name) {
+  const Rotation rotation = rotation_of(config, layer);
   return {.name = name + ".attention",
           .hidden_size = config.hidden_size,
           .num_attention_heads = config.num_attention_heads,
@@ -28,11 +40,11 @@ AttentionLayer attention_of(const PretrainedConfig& config, std::int64_t layer,
           .attention_head_size = config.head_size,
           .qkv_bias = config.qkv_bias,
           .dense_bias = config.attn_dense_bias,
-          .window = window_of(config, layer),
-          .position = config.position_embedding_type,
+          .window = layer_window(config, layer),
+          .position = rotation.position,
           .rotary_embedding_dim = config.rotary_embedding_dim,
-          .rotary_base = config.rotary_base,
-          .rotary_scaling = config.rotary_scaling,
+          .rotary_base = rotation.rotary.rotary_base,
+          .rotary_scaling = rotation.rotary.rotary_scaling,
           .max_position_embeddings = config.max_position_embeddings,
           .cache_layer = layer};
 }
@@ -95,7 +107,8 @@ Graph build_graph(const PretrainedConfig& config) {
 }
 
 /// Linear and dynamic scaling lengthen the context; of the other kinds the config's own length
-/// already says so, except where yarn was switched on by hand as Qwen's cards tell.
+/// already says so, except where yarn was switched on by hand as Qwen's cards tell. Layers with a
+/// window and settings of their own have no say: they see no farther than the window.
 std::int64_t longest_sequence(const PretrainedConfig& config) {
   const RopeScaling& s = config.rotary_scaling;
   const std::int64_t length = config.max_position_embeddings;
@@ -116,7 +129,7 @@ ModelGraphs build_decoder(const PretrainedConfig& config, const BuildConfig&) {
   for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
     traits.cache_layers.push_back({.kv_heads = config.num_key_value_heads,
                                    .head_dim = config.head_size,
-                                   .window = window_of(config, layer),
+                                   .window = layer_window(config, layer),
                                    .layer = static_cast<std::int32_t>(layer)});
   traits.max_position = longest_sequence(config);
   traits.vocab_size = config.vocab_size;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "checkpoint/config_json.h"
+#include "checkpoint/layer_kind.h"
 #include "core/check.h"
 #include "core/dtype.h"
 #include "models/rope_config.h"
@@ -49,7 +50,7 @@ std::vector<std::string> read_layer_types(ConfigReader& reader, std::int64_t lay
               "{}: layer_types has {} entries, expected num_hidden_layers, {}", reader.where(),
               types.size(), layers);
   for (const std::string& type : types)
-    TENON_CHECK(type == "full_attention" || type == "sliding_attention", ErrorCode::kUnsupported,
+    TENON_CHECK(type == kFullAttention || type == kSlidingAttention, ErrorCode::kUnsupported,
                 "{}: layer_types has \"{}\"; only full_attention and sliding_attention are "
                 "supported",
                 reader.where(), type);
@@ -79,10 +80,7 @@ PretrainedConfig read_decoder_config(ConfigReader& reader, std::string_view arch
       reader.integer("max_position_embeddings", defaults.max_position_embeddings);
   config.share_embedding_table = reader.boolean("tie_word_embeddings", false);
   read_tokens(reader, defaults, config);
-
-  std::vector<std::string> layer_types = read_layer_types(reader, config.num_hidden_layers);
-  if (layer_types.empty()) layer_types = {"full_attention", "sliding_attention"};
-  read_rope(reader, defaults.rope_theta, layer_types, config);
+  config.rotary_base = defaults.rope_theta;
   return config;
 }
 
@@ -91,7 +89,7 @@ std::vector<std::int64_t> layer_windows(const ConfigReader& reader,
                                         std::int64_t layers, std::int64_t window,
                                         std::int64_t first_layer) {
   const bool any_sliding =
-      std::find(layer_types.begin(), layer_types.end(), "sliding_attention") != layer_types.end();
+      std::find(layer_types.begin(), layer_types.end(), kSlidingAttention) != layer_types.end();
   TENON_CHECK(window > 0 || !any_sliding, ErrorCode::kCorrupt,
               "{}: layer_types asks for sliding_attention, but there is no sliding_window in use",
               reader.where());
@@ -100,7 +98,7 @@ std::vector<std::int64_t> layer_windows(const ConfigReader& reader,
   for (std::int64_t i = 0; i < layers; ++i) {
     const bool slides = layer_types.empty()
                             ? i >= first_layer
-                            : layer_types[static_cast<std::size_t>(i)] == "sliding_attention";
+                            : layer_types[static_cast<std::size_t>(i)] == kSlidingAttention;
     windows.push_back(slides ? window : 0);
   }
   const bool none =
@@ -109,6 +107,7 @@ std::vector<std::int64_t> layer_windows(const ConfigReader& reader,
 }
 
 PretrainedConfig finish_decoder_config(ConfigReader& reader, PretrainedConfig config) {
+  read_rope(reader, config);
   reader.ignore(harmless_config_keys());
   reader.require_neutral(neutral_config_keys());
   reader.finish();

@@ -25,7 +25,7 @@ struct DecoderDefaults {
 /// Throws Error{kUnsupported} for kinds other than full and sliding attention.
 std::vector<std::string> read_layer_types(ConfigReader& reader, std::int64_t layers);
 
-/// Everything but biases and windows.
+/// Everything but biases, windows and rotary settings.
 PretrainedConfig read_decoder_config(ConfigReader& reader, std::string_view architecture,
                                      const DecoderDefaults& defaults);
 
@@ -36,7 +36,8 @@ std::vector<std::int64_t> layer_windows(const ConfigReader& reader,
                                         std::int64_t layers, std::int64_t window,
                                         std::int64_t first_layer);
 
-/// Refuses what was not understood, then checks the whole.
+/// Reads the rotary settings, which depend on the layers' windows, refuses what was not understood,
+/// then checks the whole.
 PretrainedConfig finish_decoder_config(ConfigReader& reader, PretrainedConfig config);
 
 }  // namespace tenon

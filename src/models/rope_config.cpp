@@ -2,7 +2,11 @@
 #include "models/rope_config.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
 
+#include "checkpoint/layer_kind.h"
 #include "core/check.h"
 #include "core/nearest_name.h"
 
@@ -12,7 +16,6 @@ namespace {
 struct RopeParameters {
   std::optional<double> theta;
   RopeScaling scaling;
-  bool operator==(const RopeParameters&) const = default;
 };
 
 std::string scaling_type(ConfigReader& reader) {
@@ -95,63 +98,104 @@ bool is_nested(const Json& json) {
                      [](const Json::Member& member) { return member.second.is_object(); });
 }
 
-/// {"full_attention": {…}, "sliding_attention": {…}}: one set for all layers, or an error.
-RopeParameters read_nested(const Json& json, const std::vector<std::string>& layer_types,
-                           const std::string& where, std::int64_t max_length,
-                           std::int64_t fallback_original) {
-  std::optional<RopeParameters> rope;
-  std::string first;
+/// Parameters of each kind of layer that the model has.
+using RopeOfKinds = std::map<std::string, RopeParameters>;
+
+std::set<std::string> kinds_of(const PretrainedConfig& config) {
+  std::set<std::string> kinds;
+  for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    kinds.insert(layer_kind(config, layer));
+  return kinds;
+}
+
+/// {"full_attention": {…}, "sliding_attention": {…}}. Entries of kinds that no layer has are read
+/// (for their faults) and left.
+RopeOfKinds read_nested(const Json& json, const PretrainedConfig& config, const std::string& where,
+                        std::int64_t fallback_original) {
+  static const std::vector<std::string> kKnown = {kFullAttention, kSlidingAttention};
+  const std::set<std::string> kinds = kinds_of(config);
+  RopeOfKinds rope;
   for (const auto& [kind, parameters] : json.as_object(where)) {
+    TENON_CHECK(std::find(kKnown.begin(), kKnown.end(), kind) != kKnown.end(),
+                ErrorCode::kUnsupported,
+                "{} has an entry for layers of kind \"{}\"; only full_attention and "
+                "sliding_attention are supported{}",
+                where, kind, did_you_mean(kind, kKnown));
     if (parameters.is_null()) continue;
     const RopeParameters own = read_parameters(ConfigReader(parameters, where + "." + kind),
-                                               max_length, fallback_original);
-    if (std::find(layer_types.begin(), layer_types.end(), kind) == layer_types.end())
-      continue;  // no layer of that kind
-    TENON_CHECK(!rope || *rope == own, ErrorCode::kUnsupported,
-                "{}.{} differs from {}.{}: rotary parameters that differ between kinds of layer "
-                "are not supported yet",
-                where, kind, where, first);
-    if (!rope) first = kind;
-    rope = own;
+                                               config.max_position_embeddings, fallback_original);
+    if (kinds.contains(kind)) rope.emplace(kind, own);
   }
-  TENON_CHECK(rope.has_value(), ErrorCode::kCorrupt,
-              "{} has no entry for any kind of layer of this model", where);
-  return *rope;
+  for (const std::string& kind : kinds)
+    TENON_CHECK(rope.contains(kind), ErrorCode::kCorrupt,
+                "{} has no entry \"{}\", but the model has layers of that kind", where, kind);
+  return rope;
+}
+
+RopeOfKinds read_any(const Json& json, const PretrainedConfig& config, const std::string& where,
+                     std::int64_t fallback_original) {
+  if (is_nested(json)) return read_nested(json, config, where, fallback_original);
+  const RopeParameters all =
+      read_parameters(ConfigReader(json, where), config.max_position_embeddings, fallback_original);
+  RopeOfKinds rope;
+  for (const std::string& kind : kinds_of(config)) rope.emplace(kind, all);
+  return rope;
+}
+
+bool same_scaling(const RopeOfKinds& a, const RopeOfKinds& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.scaling == y.second.scaling;
+  });
+}
+
+/// rope_theta beside the object: for the kinds that name none, and at odds with all others it is an
+/// error.
+void apply_outer_theta(ConfigReader& reader, RopeOfKinds& rope) {
+  if (!reader.has("rope_theta")) return;
+  const double theta = reader.number("rope_theta");
+  bool taken = false;
+  for (auto& entry : rope) taken |= entry.second.theta.value_or(theta) == theta;
+  TENON_CHECK(taken, ErrorCode::kUnsupported, "{}: rope_theta is {}, and {} inside rope_parameters",
+              reader.where(), theta, *rope.begin()->second.theta);
+  for (auto& entry : rope)
+    if (!entry.second.theta) entry.second.theta = theta;
 }
 
 }  // namespace
 
-void read_rope(ConfigReader& reader, double default_theta,
-               const std::vector<std::string>& layer_types, PretrainedConfig& config) {
-  const std::int64_t max_length = config.max_position_embeddings;
-  const std::int64_t fallback = reader.integer("original_max_position_embeddings", max_length);
+void read_rope(ConfigReader& reader, PretrainedConfig& config) {
+  const std::int64_t fallback =
+      reader.integer("original_max_position_embeddings", config.max_position_embeddings);
   const Json* old_form = reader.raw("rope_scaling");
   const Json* new_form = reader.raw("rope_parameters");
-  const auto read = [&](const Json& json, const std::string& where) {
-    return is_nested(json) ? read_nested(json, layer_types, where, max_length, fallback)
-                           : read_parameters(ConfigReader(json, where), max_length, fallback);
-  };
-  RopeParameters rope;
-  if (new_form != nullptr) rope = read(*new_form, reader.where() + ": rope_parameters");
+  RopeOfKinds rope;
+  if (new_form != nullptr)
+    rope = read_any(*new_form, config, reader.where() + ": rope_parameters", fallback);
   if (old_form != nullptr) {
-    const RopeParameters old = read(*old_form, reader.where() + ": rope_scaling");
-    TENON_CHECK(new_form == nullptr || old.scaling == rope.scaling, ErrorCode::kUnsupported,
+    RopeOfKinds old = read_any(*old_form, config, reader.where() + ": rope_scaling", fallback);
+    TENON_CHECK(new_form == nullptr || same_scaling(old, rope), ErrorCode::kUnsupported,
                 "{}: rope_scaling and rope_parameters say different things", reader.where());
-    if (new_form == nullptr) rope = old;
+    if (new_form == nullptr) rope = std::move(old);
   }
-  if (reader.has("rope_theta")) {
-    const double theta = reader.number("rope_theta");
-    TENON_CHECK(!rope.theta || *rope.theta == theta, ErrorCode::kUnsupported,
-                "{}: rope_theta is {}, and {} inside rope_parameters", reader.where(), theta,
-                *rope.theta);
-    rope.theta = theta;
-  }
-  config.rotary_base = rope.theta.value_or(default_theta);
-  config.rotary_scaling = rope.scaling;
-  config.position_embedding_type = rope.scaling.type == "yarn" ? PositionEmbeddingType::kYarn
-                                   : rope.scaling.type == "longrope"
-                                       ? PositionEmbeddingType::kLongRope
-                                       : PositionEmbeddingType::kRopeGptNeox;
+  for (const std::string& kind : kinds_of(config)) rope.try_emplace(kind);
+  apply_outer_theta(reader, rope);
+
+  const auto settings = [&](const RopeParameters& parameters) {
+    return LayerRotary{parameters.theta.value_or(config.rotary_base), parameters.scaling};
+  };
+  // "full_attention" sorts first: its settings are the model's, and those of all where it is alone.
+  const LayerRotary first = settings(rope.begin()->second);
+  for (const auto& [kind, parameters] : rope)
+    if (settings(parameters) != first) config.layer_rotary.emplace(kind, settings(parameters));
+  config.rotary_base = first.rotary_base;
+  config.rotary_scaling = first.rotary_scaling;
+  config.position_embedding_type = rope_position(first.rotary_scaling);
+}
+
+PositionEmbeddingType rope_position(const RopeScaling& scaling) {
+  if (scaling.type == "yarn") return PositionEmbeddingType::kYarn;
+  if (scaling.type == "longrope") return PositionEmbeddingType::kLongRope;
+  return PositionEmbeddingType::kRopeGptNeox;
 }
 
 }  // namespace tenon

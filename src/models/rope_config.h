@@ -11,11 +11,14 @@
 
 namespace tenon {
 
-/// Sets rotary_base, rotary_scaling and position_embedding_type of `config`, whose
-/// max_position_embeddings is set. `layer_types` are the kinds of layer that the model has.
-/// Throws Error{kUnsupported} for kinds of scaling that are unknown, keys that do not belong to the
-/// kind, forms that contradict each other, and layer kinds that differ in their parameters.
-void read_rope(ConfigReader& reader, double default_theta,
-               const std::vector<std::string>& layer_types, PretrainedConfig& config);
+/// Sets rotary_base (given: the family's default), rotary_scaling, layer_rotary and
+/// position_embedding_type of `config`, whose max_position_embeddings and layer_windows are set.
+/// Throws Error{kUnsupported} for kinds of scaling and of layer that are unknown, keys that do not
+/// belong to the kind, and forms that contradict each other; Error{kCorrupt} where the settings of
+/// a kind of layer that the model has are missing.
+void read_rope(ConfigReader& reader, PretrainedConfig& config);
+
+/// The kind of position that `scaling` makes of halves rotated in pairs.
+PositionEmbeddingType rope_position(const RopeScaling& scaling);
 
 }  // namespace tenon

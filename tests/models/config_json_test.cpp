@@ -43,6 +43,8 @@ PretrainedConfig unusual_config() {
                       .short_factor = {1.0, 1.1},
                       .long_factor = {1.5, 2},
                       .frequency_factors = {1, 4}};
+  c.layer_rotary = {{"sliding_attention",
+                     {.rotary_base = 7.0, .rotary_scaling = {.type = "linear", .factor = 3.0}}}};
   c.qkv_bias = c.attn_dense_bias = c.mlp_bias = c.share_embedding_table = true;
   c.layer_windows = {0, 8};
   c.bos_token_id = 1;
@@ -118,6 +120,16 @@ TEST(ConfigJson, WrongKindsAndValuesAreNamed) {
   EXPECT_THAT(changed("dtype", "float17"), HasSubstr("float17"));
   EXPECT_THAT(changed("position_embedding_type", "rope_gptneox"), HasSubstr("rope_gpt_neox"));
   EXPECT_THAT(changed("layer_windows", Json(Json::Array{Json(1)})), HasSubstr("layer_windows"));
+  const auto rotary = [&](const char* text) {
+    return changed("layer_rotary", Json::parse(text, "t"));
+  };
+  EXPECT_THAT(rotary(R"({"full_attention": {}})"),
+              HasSubstr("layer_rotary has \"full_attention\""));
+  EXPECT_THAT(rotary(R"({"sliding_attention": {"rotary_base": 0}})"),
+              HasSubstr("layer_rotary.sliding_attention.rotary_base is 0"));
+  EXPECT_THAT(rotary(R"({"sliding_attention": {"rotary_bas": 1}})"),
+              HasSubstr("layer_rotary: sliding_attention: unknown key \"rotary_bas\""));
+  EXPECT_THAT(changed("layer_windows", Json::array()), HasSubstr("no layer has a window"));
   EXPECT_THAT(changed("mapping", Json::parse(R"({"tp_size": 5000000000})", "t")),
               HasSubstr("tp_size"));
   EXPECT_THAT(error_of([] { pretrained_config_from_json(Json(1), "c.json"); }),

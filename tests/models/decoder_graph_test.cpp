@@ -112,6 +112,28 @@ TEST(DecoderGraph, ScalingLengthensTheContext) {
   EXPECT_EQ(build(config).traits.max_position, 2048);
 }
 
+TEST(DecoderGraph, LayersRotateByTheirKind) {
+  PretrainedConfig config = read_config(bare_config("Qwen2ForCausalLM"));
+  config.layer_windows = {8, 0, 8};
+  config.max_position_embeddings = 2048;
+  config.position_embedding_type = PositionEmbeddingType::kYarn;
+  config.rotary_scaling = {.type = "yarn", .factor = 4.0, .original_max_position_embeddings = 2048};
+  config.layer_rotary = {{"sliding_attention", {.rotary_base = 100.0}}};
+  const ModelGraphs graphs = build(config);
+  // A layer with a window sees no farther than that, so its plain rotation bounds nothing.
+  EXPECT_EQ(graphs.traits.max_position, 8192);
+  std::vector<float> second_frequency;
+  for (const Node& node : graphs.programs.at("decoder").nodes)
+    if (const auto* rope = std::get_if<Rope>(&node.op)) {
+      second_frequency.push_back(rope->inv_freq[1]);
+      EXPECT_EQ(rope->amplitude > 1.F, node.layer == 1);
+    }
+  ASSERT_EQ(second_frequency.size(), 6U);  // of Q and K
+  for (const std::size_t i : {0U, 1U, 4U, 5U})
+    EXPECT_FLOAT_EQ(second_frequency[i], 0.31622777F);  // 100^(-2/8)
+  for (const std::size_t i : {2U, 3U}) EXPECT_NE(second_frequency[i], second_frequency[0]);
+}
+
 TEST(DecoderGraph, WeightMapsGiveEveryWeightOnce) {
   for (const char* name : {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"})
     for (const bool odd : {false, true}) {

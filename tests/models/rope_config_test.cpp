@@ -54,18 +54,78 @@ TEST(RopeConfig, BothFormsAtOnceMustAgree) {
               HasSubstr("say different things"));
 }
 
-TEST(RopeConfig, PerLayerKindWhereTheyAreEqual) {
-  const PretrainedConfig config = read(
+/// Three layers: sliding, full, sliding.
+PretrainedConfig read_mixed(const char* extra) {
+  Json json = bare_config("Qwen2ForCausalLM");
+  json.set("max_position_embeddings", 128);
+  json.set("use_sliding_window", true);
+  json.set("sliding_window", 8);
+  json.set("layer_types",
+           Json::parse(R"(["sliding_attention", "full_attention", "sliding_attention"])", "t"));
+  const Json added = Json::parse(extra, "extra");
+  for (const auto& [key, value] : added.as_object("extra")) json.set(key, value);
+  return read_config(json);
+}
+
+TEST(RopeConfig, KindsOfLayerThatAgreeAreOneSetting) {
+  const PretrainedConfig config = read_mixed(
       R"({"rope_parameters": {
             "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 7.0},
             "sliding_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 7.0}}})");
   EXPECT_EQ(config.rotary_base, 7.0);
   EXPECT_EQ(config.rotary_scaling.type, "linear");
+  EXPECT_TRUE(config.layer_rotary.empty());
+}
+
+TEST(RopeConfig, KindsOfLayerMayDiffer) {
+  const PretrainedConfig config = read_mixed(
+      R"({"rope_parameters": {
+            "sliding_attention": {"rope_type": "linear", "factor": 2.0},
+            "full_attention": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 8.0}}})");
+  EXPECT_EQ(config.position_embedding_type, PositionEmbeddingType::kYarn);
+  EXPECT_EQ(config.rotary_base, 8.0);
+  EXPECT_EQ(config.rotary_scaling.type, "yarn");
+  ASSERT_EQ(config.layer_rotary.size(), 1U);
+  const LayerRotary& sliding = config.layer_rotary.at("sliding_attention");
+  EXPECT_EQ(sliding.rotary_base, 10000.0);
+  EXPECT_EQ(sliding.rotary_scaling.type, "linear");
+  EXPECT_EQ(sliding.rotary_scaling.factor, 2.0);
+}
+
+TEST(RopeConfig, AnOuterThetaIsForKindsThatNameNone) {
+  const PretrainedConfig config = read_mixed(
+      R"({"rope_theta": 9.0, "rope_parameters": {"sliding_attention": {},
+                                                 "full_attention": {"rope_theta": 8.0}}})");
+  EXPECT_EQ(config.rotary_base, 8.0);
+  EXPECT_EQ(config.layer_rotary.at("sliding_attention").rotary_base, 9.0);
   EXPECT_THAT(error_of([] {
-                read(R"({"rope_parameters": {"full_attention": {"rope_theta": 7.0},
-                                             "sliding_attention": {"rope_theta": 8.0}}})");
+                read_mixed(R"({"rope_theta": 9.0,
+                               "rope_parameters": {"sliding_attention": {"rope_theta": 7.0},
+                                                   "full_attention": {"rope_theta": 8.0}}})");
               }),
-              HasSubstr("rope_parameters.sliding_attention differs"));
+              HasSubstr("rope_theta is 9"));
+}
+
+TEST(RopeConfig, EveryKindOfLayerNeedsAnEntryAndNoOtherMayHaveOne) {
+  for (const char* kind : {"full_attention", "sliding_attention"}) {
+    const std::string only =
+        std::string(R"({"rope_parameters": {")") + kind + R"(": {"rope_theta": 7.0}}})";
+    const std::string missing =
+        kind == std::string("full_attention") ? "sliding_attention" : "full_attention";
+    EXPECT_THAT(error_of([&] { read_mixed(only.c_str()); }),
+                HasSubstr("rope_parameters has no entry \"" + missing + "\""));
+  }
+  EXPECT_THAT(error_of([] {
+                read_mixed(R"({"rope_parameters": {"full_attention": {"rope_theta": 7.0},
+                                                   "sliding_attention": null}})");
+              }),
+              HasSubstr("no entry \"sliding_attention\""));
+  EXPECT_THAT(error_of([] {
+                read_mixed(R"({"rope_parameters": {"full_attention": {"rope_theta": 7.0},
+                                                   "sliding_atention": {"rope_theta": 7.0}}})");
+              }),
+              HasSubstr("\"sliding_atention\"; only full_attention and sliding_attention are "
+                        "supported; did you mean \"sliding_attention\"?"));
 }
 
 TEST(RopeConfig, KindsOfLayerThatTheModelLacksDoNotMatter) {
@@ -74,6 +134,12 @@ TEST(RopeConfig, KindsOfLayerThatTheModelLacksDoNotMatter) {
           "rope_parameters": {"full_attention": {"rope_theta": 7.0},
                               "sliding_attention": {"rope_theta": 8.0}}})");
   EXPECT_EQ(config.rotary_base, 7.0);
+  EXPECT_TRUE(config.layer_rotary.empty());
+  EXPECT_THAT(error_of([] {
+                read(R"({"rope_parameters": {"full_attention": {"rope_theta": 7.0},
+                                             "sliding_attention": {"rope_typ": "linear"}}})");
+              }),
+              HasSubstr("rope_typ"));
 }
 
 TEST(RopeConfig, Yarn) {
