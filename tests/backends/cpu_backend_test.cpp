@@ -254,6 +254,69 @@ TEST(CpuBackend, HistoryCountsForPenaltiesAndMinimum) {
       11);
 }
 
+TEST(CpuBackend, LateLogitsReplaceTheRow) {
+  Loaded loaded(tiny_program());
+  const SamplingParams params{.temperature = 0.F, .repetition_penalty = 4.F, .logprobs = 0};
+  SlotUpdate second = start_slot(1, params);
+  second.history = {20};
+  const Batch batch = batch_of({{0, 0, kPrompt}, {1, 0, kPrompt}}, {start_slot(0), second});
+  const StepResult own = step(*loaded.executable, batch);
+  LateInputs late;
+  late.logits.resize(2);
+  late.logits[1].assign(kVocabulary, 0.F);
+  late.logits[1][20] = 4.F;  // after the penalty: 1
+  late.logits[1][30] = 3.F;
+  const StepResult given = step(*loaded.executable, batch, late);
+  EXPECT_EQ(given.sequences[0].tokens, own.sequences[0].tokens);
+  EXPECT_EQ(given.sequences[1].tokens, std::vector<std::int32_t>{30});
+  EXPECT_NEAR(given.sequences[1].logprobs[0], 3.0 - std::log(48.0 + std::exp(4.0) + std::exp(3.0)),
+              1e-5);
+  late.logits[1].pop_back();
+  EXPECT_THROW(step(*loaded.executable, batch, late), Error);
+}
+
+// A beam search that the test steers: beams swap their slots, and go on as if alone.
+TEST(CpuBackend, BeamsContinueTheirParents) {
+  Loaded loaded(tiny_program({.deterministic = true}));
+  const SamplingParams params{.no_repeat_ngram_size = 3, .beam_width = 2};
+  const auto candidates = [&](const SequenceResult& result) {
+    EXPECT_TRUE(result.tokens.empty());
+    EXPECT_EQ(result.top_logprobs.size(), 1U);
+    return result.top_logprobs.at(0);
+  };
+  SlotUpdate first = start_slot(0, params);
+  first.history = kPrompt;
+  SlotUpdate other = start_slot(1, params);
+  other.history = {7, 8};
+  Batch batch = batch_of({{0, 0, kPrompt}, {1, 0, {7, 8}}}, {first, other});
+  const auto begun = candidates(step(*loaded.executable, batch).sequences[0]);
+  ASSERT_EQ(begun.size(), 4U);
+  EXPECT_GT(begun[0].logprob, begun[1].logprob);
+
+  SlotUpdate here{.slot = 0};
+  here.parent = 1;
+  here.outputs = {9};
+  SlotUpdate there{.slot = 1};
+  there.parent = 0;
+  there.outputs = {begun[0].token};
+  batch = batch_of({{0, 2, {kLastSampledToken}}, {1, 15, {kLastSampledToken}}}, {here, there});
+  const StepResult swapped = step(*loaded.executable, batch);
+
+  SlotUpdate again = start_slot(2, params);
+  again.history = kPrompt;
+  again.outputs = {begun[0].token};
+  std::vector<std::int32_t> tokens = kPrompt;
+  tokens.push_back(begun[0].token);
+  const StepResult alone = step(*loaded.executable, batch_of({{2, 0, tokens}}, {again}));
+  const auto expected = candidates(alone.sequences[0]);
+  const auto got = candidates(swapped.sequences[1]);
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].token, expected[i].token);
+    EXPECT_NEAR(got[i].logprob, expected[i].logprob, 1e-4);
+  }
+}
+
 TEST(CpuBackend, CopiedBlocksContinueASequence) {
   Loaded loaded(tiny_program());
   const std::vector<std::int32_t> head(kPrompt.begin(), kPrompt.begin() + 6);

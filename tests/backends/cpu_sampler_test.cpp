@@ -1,53 +1,15 @@
 // The sampler: distributions by chi-squared tests against probabilities computed here by sorting,
 // penalties, masks, log-probabilities, and numbers that depend on seed, sample and position alone.
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cpu/sampler.h"
-
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
-#include <random>
 
 #include "backends/cpu/philox.h"
+#include "cpu_sampler_support.h"
 
 namespace tenon::cpu {
 namespace {
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-class Sampler {
- public:
-  explicit Sampler(std::int64_t vocabulary, std::string_view isa = {})
-      : memory_(static_cast<std::size_t>(SamplerScratch::bytes(vocabulary))),
-        scratch_(SamplerScratch::over(memory_.data(), vocabulary,
-                                      isa_kernels(CpuFeatures::detect(isa)))) {}
-
-  SampledToken operator()(std::span<const float> logits, const SamplingState& state,
-                          std::int64_t position = 0, std::span<const std::uint32_t> allowed = {}) {
-    return sample_token(logits, state, position, allowed, scratch_);
-  }
-
- private:
-  std::vector<std::byte> memory_;
-  SamplerScratch scratch_;
-};
-
-SamplingState with(const SamplingParams& params) {
-  SamplingState state;
-  state.params = params;
-  return state;
-}
-
-std::vector<float> random_logits(std::size_t count, unsigned seed, float deviation) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.F, deviation);
-  std::vector<float> out(count);
-  for (float& x : out) x = normal(generator);
-  return out;
-}
 
 // What the options leave, by sorting everything.
 std::vector<double> expected_probabilities(const std::vector<float>& logits,
@@ -74,6 +36,19 @@ std::vector<double> expected_probabilities(const std::vector<float>& logits,
     const bool outside = params.top_p < 1.F && sum >= static_cast<double>(params.top_p);
     sum += p[i];
     if (outside || p[i] < static_cast<double>(params.min_p) * likeliest) p[i] = 0.0;
+  }
+  normalise();
+  if (params.typical_p == 1.F) return p;
+  double entropy = 0;
+  for (const double x : p) entropy -= x > 0 ? x * std::log(x) : 0.0;
+  const auto distance = [&](std::size_t i) { return std::fabs(-std::log(p[i]) - entropy); };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return distance(a) < distance(b); });
+  sum = 0;
+  for (const std::size_t i : order) {
+    const bool outside = sum >= static_cast<double>(params.typical_p);
+    sum += p[i];
+    if (outside) p[i] = 0.0;
   }
   normalise();
   return p;
@@ -125,6 +100,9 @@ TEST(CpuSampler, Distributions) {
   expect_distribution(logits, {.top_p = 0.01F});
   expect_distribution(logits, {.min_p = 0.2F});
   expect_distribution(logits, {.temperature = 1.3F, .top_k = 6, .top_p = 0.8F, .min_p = 0.15F});
+  expect_distribution(logits, {.typical_p = 0.5F});
+  expect_distribution(logits, {.temperature = 1.7F, .min_p = 0.05F, .typical_p = 0.7F});
+  expect_distribution(logits, {.temperature = 0.8F, .top_k = 8, .top_p = 0.9F, .typical_p = 0.6F});
 }
 
 TEST(CpuSampler, NucleusOfAFlatVocabulary) {  // longer than the first runs that are looked at
@@ -191,21 +169,21 @@ TEST(CpuSampler, Penalties) {
   Sampler sample(4);
   SamplingState state = with({.temperature = 0.F, .repetition_penalty = 2.F});
   EXPECT_EQ(sample(logits, state).token, 0);
-  state.used[0] = {};  // of the prompt: 2 / 2 = 1
+  state.history.use[0] = {};  // of the prompt: 2 / 2 = 1
   EXPECT_EQ(sample(logits, state).token, 1);
   const std::vector<float> negative = {-1.F, -1.5F, -9.F, -9.F};
   EXPECT_EQ(sample(negative, state).token, 1);  // -1 * 2 = -2
   state = with({.temperature = 0.F, .presence_penalty = 0.5F});
-  state.used[0] = {};
+  state.history.use[0] = {};
   EXPECT_EQ(sample(logits, state).token, 0);  // the prompt does not count
-  state.used[0] = {.outputs = 1};
+  state.history.use[0] = {.outputs = 1};
   EXPECT_EQ(sample(logits, state).token, 1);
   state.params = {.temperature = 0.F, .frequency_penalty = 0.04F};
-  state.used[0] = {.outputs = 2};
+  state.history.use[0] = {.outputs = 2};
   EXPECT_EQ(sample(logits, state).token, 0);
-  state.used[0] = {.outputs = 3};
+  state.history.use[0] = {.outputs = 3};
   EXPECT_EQ(sample(logits, state).token, 1);
-  state.used[400] = {.outputs = 3};  // beyond the vocabulary: ignored
+  state.history.use[400] = {.outputs = 3};  // beyond the vocabulary: ignored
   EXPECT_EQ(sample(logits, state).token, 1);
 }
 
@@ -215,9 +193,9 @@ TEST(CpuSampler, HoldsEndIdsBack) {
   SamplingState state = with({.temperature = 0.F, .min_tokens = 2});
   state.end_ids = {0, 0, -1, 77};
   EXPECT_EQ(sample(logits, state).token, 2);
-  state.output_count = 2;
+  state.history.output_tokens = 2;
   EXPECT_EQ(sample(logits, state).token, 0);
-  state.output_count = 0;
+  state.history.output_tokens = 0;
   const std::uint32_t only_end[] = {1U};
   EXPECT_EQ(sample(logits, state, 0, only_end).token, 0);  // nothing else may follow
 }
@@ -254,7 +232,7 @@ TEST(CpuSampler, LogProbabilitiesAreOfTheRawLogits) {
     Sampler sample(3000, isa);
     SamplingState state =
         with({.temperature = 0.3F, .top_k = 50, .repetition_penalty = 1.5F, .logprobs = 5});
-    state.used[7] = {.outputs = 1};
+    state.history.use[7] = {.outputs = 1};
     const SampledToken got = sample(logits, state, 9);
     EXPECT_NEAR(got.logprob,
                 static_cast<double>(logits[static_cast<std::size_t>(got.token)]) - std::log(total),

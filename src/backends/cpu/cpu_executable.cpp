@@ -141,7 +141,7 @@ TensorRef CpuExecutable::at_step(int value) const {
 void CpuExecutable::prepare(const Batch& batch) {
   verify(batch);
   check_limits(sizes_of(batch), parts_.program.limits);
-  for (const SlotUpdate& update : batch.updates) slots_.apply(update);
+  slots_.apply(batch.updates);
   slots_.check_tables(batch);
   for (const CacheCommand& command : batch.commands) cache_.run(command);
   batch_ = batch;
@@ -201,23 +201,34 @@ void CpuExecutable::forward() {
   }
 }
 
-void CpuExecutable::sample_sequence(std::int64_t sequence, std::span<const std::uint32_t> allowed,
-                                    int worker, SequenceResult& result) const {
+void CpuExecutable::sample_sequence(std::int64_t sequence, const LateInputs& late, int worker,
+                                    SequenceResult& result) const {
   const auto s = static_cast<std::size_t>(sequence);
   const auto vocabulary = static_cast<std::size_t>(vocabulary_);
-  const float* logits = reinterpret_cast<const float*>(values_[static_cast<std::size_t>(logits_)]) +
-                        static_cast<std::size_t>(batch_.sample_row[s]) * vocabulary;
-  const Slot& slot = slots_.at(batch_.slots[s]);
-  const std::int32_t token = batch_.logit_rows[static_cast<std::size_t>(batch_.sample_row[s])];
-  // The new token's place in its sequence, whatever part of the sequence this step held.
-  const std::int64_t position = batch_.cached_tokens[s] + token - batch_.token_begin[s] + 1;
+  const auto row = static_cast<std::size_t>(batch_.sample_row[s]);
+  std::span<const float> logits = {
+      reinterpret_cast<const float*>(values_[static_cast<std::size_t>(logits_)]) + row * vocabulary,
+      vocabulary};
+  if (!late.logits.empty() && !late.logits[s].empty()) logits = late.logits[s];
+  TENON_CHECK(logits.size() == vocabulary, ErrorCode::kInternal,
+              "[step] {} logits were given for sequence {}, the vocabulary has {}", logits.size(),
+              sequence, vocabulary);
+  std::span<const std::uint32_t> allowed;
+  if (!late.allowed_tokens.empty()) allowed = late.allowed_tokens[s];
+  const SamplingState& state = slots_.at(batch_.slots[s]).sampling;
   const auto scratch = SamplerScratch::over(
       sampler_memory_.get() + worker * SamplerScratch::bytes(vocabulary_), vocabulary_, isa_);
-  SampledToken sampled =
-      sample_token({logits, vocabulary}, slot.sampling, position, allowed, scratch);
+  if (state.params.beam_width > 1) {
+    result.top_logprobs = {continue_beam(logits, state, allowed, scratch)};
+    return;
+  }
+  // The new token's place in its sequence, whatever part of the sequence this step held.
+  const std::int64_t position =
+      batch_.cached_tokens[s] + batch_.logit_rows[row] - batch_.token_begin[s] + 1;
+  SampledToken sampled = sample_token(logits, state, position, allowed, scratch);
   if (sampled.token < 0) return;
   result.tokens = {sampled.token};
-  if (!slot.sampling.params.logprobs) return;
+  if (!state.params.logprobs) return;
   result.logprobs = {sampled.logprob};
   result.top_logprobs = {std::move(sampled.top)};
 }
@@ -228,12 +239,10 @@ std::shared_ptr<StepHandle> CpuExecutable::sample(const LateInputs& late) {
   if (!error_ && logits_ >= 0) try {
       TENON_ASSERT(late.allowed_tokens.empty() ||
                    late.allowed_tokens.size() == batch_.slots.size());
+      TENON_ASSERT(late.logits.empty() || late.logits.size() == batch_.slots.size());
       parts_.pool->run(batch_.sequences(), [&](std::int64_t s, int worker) {
         const auto at = static_cast<std::size_t>(s);
-        if (batch_.sample_row[at] < 0) return;
-        std::span<const std::uint32_t> allowed;
-        if (!late.allowed_tokens.empty()) allowed = late.allowed_tokens[at];
-        sample_sequence(s, allowed, worker, result.sequences[at]);
+        if (batch_.sample_row[at] >= 0) sample_sequence(s, late, worker, result.sequences[at]);
       });
       for (std::size_t s = 0; s < batch_.slots.size(); ++s)
         for (const std::int32_t token : result.sequences[s].tokens)

@@ -44,7 +44,7 @@ class CpuExecutable final : public Executable {
   void place_values();
   void fill_inputs();
   void run_nodes();
-  void sample_sequence(std::int64_t sequence, std::span<const std::uint32_t> allowed, int worker,
+  void sample_sequence(std::int64_t sequence, const LateInputs& late, int worker,
                        SequenceResult& result) const;
   TensorRef at_step(int value) const;
 

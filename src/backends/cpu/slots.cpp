@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/slots.h"
 
+#include <algorithm>
+#include <optional>
+#include <utility>
+
 #include "core/check.h"
 
 namespace tenon::cpu {
@@ -10,15 +14,29 @@ Slots::Slots(std::int64_t count, std::span<const CacheGroupDescription> groups)
   for (Slot& slot : slots_) slot.tables.resize(groups_.size());
 }
 
-void Slots::apply(const SlotUpdate& update) {
-  TENON_CHECK(update.slot >= 0 && update.slot < static_cast<std::int64_t>(slots_.size()),
-              ErrorCode::kInternal, "[slots] slot {} of {} is not there", update.slot,
-              slots_.size());
+void Slots::apply(std::span<const SlotUpdate> updates) {
+  std::vector<std::optional<Inheritance>> parents(updates.size());
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (updates[i].parent == -1) continue;
+    const Slot& parent = at(updates[i].parent);
+    parents[i] = {parent.tables, parent.last_token, parent.sampling.history};
+  }
+  for (std::size_t i = 0; i < updates.size(); ++i)
+    apply(updates[i], parents[i] ? &*parents[i] : nullptr);
+}
+
+void Slots::apply(const SlotUpdate& update, Inheritance* parent) {
+  at(update.slot);  // is there
   Slot& slot = slots_[static_cast<std::size_t>(update.slot)];
   if (update.reset) {
     for (auto& table : slot.tables) table.clear();
     slot.last_token = kLastSampledToken;
     slot.sampling = {};
+  }
+  if (parent != nullptr) {
+    slot.tables = std::move(parent->tables);
+    slot.last_token = parent->last_token;
+    slot.sampling.history = std::move(parent->history);
   }
   for (const BlockTableChange& change : update.tables) {
     TENON_ASSERT(change.group >= 0 && change.group < static_cast<int>(groups_.size()));
@@ -41,15 +59,15 @@ void Slots::apply(const SlotUpdate& update) {
     slot.sampling.sample_index = update.sample_index;
     slot.sampling.end_ids = update.end_ids;
   }
-  for (const std::int32_t token : update.history) slot.sampling.used[token];
+  if (update.sampling || parent != nullptr) slot.sampling.settle();
+  slot.sampling.add_prompt(update.history);
   for (const std::int32_t token : update.outputs) record(update.slot, token);
 }
 
 void Slots::record(std::int32_t slot, std::int32_t token) {
   Slot& entry = slots_[static_cast<std::size_t>(slot)];
   entry.last_token = token;
-  ++entry.sampling.output_count;
-  ++entry.sampling.used[token].outputs;
+  entry.sampling.record(token);
 }
 
 const Slot& Slots::at(std::int32_t slot) const {

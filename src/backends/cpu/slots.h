@@ -2,26 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <unordered_map>
+#include <span>
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/cpu/sampler_state.h"
 
 namespace tenon::cpu {
-
-/// How often penalties have met a token.
-struct TokenUse {
-  std::int32_t outputs = 0;  ///< times it was sampled; 0: it stands in the prompt alone
-};
-
-/// What sampling needs to know of a sequence.
-struct SamplingState {
-  SamplingParams params;
-  std::int32_t sample_index = 0;
-  std::vector<std::int32_t> end_ids;
-  std::int32_t output_count = 0;
-  std::unordered_map<std::int32_t, TokenUse> used;
-};
 
 struct Slot {
   std::vector<std::vector<std::int32_t>> tables;  ///< one a cache group
@@ -33,11 +20,13 @@ class Slots {
  public:
   Slots(std::int64_t count, std::span<const CacheGroupDescription> groups);
 
-  /// Throws Error{kInternal} where the update names a slot, group or block that is not there.
-  void apply(const SlotUpdate& update);
+  /// The updates of one batch, in order; parents are as they were before the first. Throws
+  /// Error{kInternal} where one names a slot, group or block that is not there.
+  void apply(std::span<const SlotUpdate> updates);
   /// A token was sampled.
   void record(std::int32_t slot, std::int32_t token);
 
+  /// Throws Error{kInternal} where there is no such slot.
   const Slot& at(std::int32_t slot) const;
 
   /// Throws Error{kInternal} where the tables do not reach over the tokens of the step.
@@ -46,6 +35,14 @@ class Slots {
   std::vector<std::vector<std::span<const std::int32_t>>> tables(const Batch& batch) const;
 
  private:
+  /// What a slot takes over from its parent.
+  struct Inheritance {
+    std::vector<std::vector<std::int32_t>> tables;
+    std::int32_t last_token = kLastSampledToken;
+    TokenHistory history;
+  };
+  void apply(const SlotUpdate& update, Inheritance* parent);
+
   std::vector<Slot> slots_;
   std::vector<CacheGroupDescription> groups_;
 };
