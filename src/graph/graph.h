@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/json.h"
 #include "ops/op_list.h"
 
 namespace tenon {

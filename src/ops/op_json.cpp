@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/json.h"
 #include "core/nearest_name.h"
 #include "ops/op_list.h"
 

@@ -4,7 +4,6 @@
 
 #include <variant>
 
-#include "core/json.h"
 #include "ops/activation.h"
 #include "ops/add.h"
 #include "ops/add_norm.h"
@@ -30,6 +29,8 @@
 #include "ops/softcap.h"
 
 namespace tenon {
+
+class Json;  // core/json.h
 
 using Op = std::variant<
     // plain: what a stored graph may hold

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/json.h"
 #include "ops/op_list.h"
 
 namespace tenon {

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/cublaslt.h"
+
+#include <dlfcn.h>
+
+#include "core/check.h"
+
+namespace tenon::cuda {
+namespace {
+
+// Where the toolkit's installer puts libraries when the loader does not know of them.
+constexpr const char* kNames[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13",
+                                  "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.12"};
+
+template <class Function>
+void resolve(void* library, const char* name, Function& function, std::string& missing) {
+  function = reinterpret_cast<Function>(dlsym(library, name));
+  if (function == nullptr && missing.empty()) missing = fmt::format("it lacks {}", name);
+}
+
+CublasLtLibrary open_library() {
+  CublasLtLibrary out;
+  void* library = nullptr;
+  for (const char* name : kNames)
+    if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    out.missing = "libcublasLt.so.13 is not where the loader looks (LD_LIBRARY_PATH)";
+    return out;
+  }
+  resolve(library, "cublasLtCreate", out.create, out.missing);
+  resolve(library, "cublasLtDestroy", out.destroy, out.missing);
+  resolve(library, "cublasLtGetVersion", out.get_version, out.missing);
+  resolve(library, "cublasLtMatmulDescCreate", out.desc_create, out.missing);
+  resolve(library, "cublasLtMatmulDescDestroy", out.desc_destroy, out.missing);
+  resolve(library, "cublasLtMatmulDescSetAttribute", out.desc_set, out.missing);
+  resolve(library, "cublasLtMatrixLayoutCreate", out.layout_create, out.missing);
+  resolve(library, "cublasLtMatrixLayoutDestroy", out.layout_destroy, out.missing);
+  resolve(library, "cublasLtMatmulPreferenceCreate", out.preference_create, out.missing);
+  resolve(library, "cublasLtMatmulPreferenceDestroy", out.preference_destroy, out.missing);
+  resolve(library, "cublasLtMatmulPreferenceSetAttribute", out.preference_set, out.missing);
+  resolve(library, "cublasLtMatmulAlgoGetHeuristic", out.heuristic, out.missing);
+  resolve(library, "cublasLtMatmul", out.matmul, out.missing);
+  if (!out.missing.empty()) return out;
+  const std::size_t version = out.get_version();
+  // 13.1.0 is 130100; 12.x had the same form.
+  out.version =
+      fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  return out;
+}
+
+void check_blas(cublasStatus_t status, const char* what) {
+  TENON_CHECK(
+      status == CUBLAS_STATUS_SUCCESS,
+      status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+      "[cublaslt] {}: status {}", what, static_cast<int>(status));
+}
+
+cudaDataType_t type_of(DataType type) {
+  switch (type) {
+    case DataType::kFloat16: return CUDA_R_16F;
+    case DataType::kBFloat16: return CUDA_R_16BF;
+    case DataType::kFloat32: return CUDA_R_32F;
+    default: fail(ErrorCode::kInternal, "[cublaslt] no matmul of {}", to_string(type));
+  }
+}
+
+}  // namespace
+
+const CublasLtLibrary& cublaslt_library() {
+  static const CublasLtLibrary library = open_library();
+  return library;
+}
+
+CublasLt::CublasLt(std::byte* workspace) : workspace_(workspace) {
+  check_blas(cublaslt_library().create(&handle_), "make a handle");
+}
+
+CublasLt::~CublasLt() {
+  for (const auto& [key, plan] : plans_) destroy(plan);
+  if (handle_ != nullptr) cublaslt_library().destroy(handle_);
+}
+
+void CublasLt::destroy(const Plan& plan) {
+  const CublasLtLibrary& lt = cublaslt_library();
+  if (plan.operation != nullptr) lt.desc_destroy(plan.operation);
+  for (cublasLtMatrixLayout_t layout : {plan.w, plan.x, plan.y})
+    if (layout != nullptr) lt.layout_destroy(layout);
+}
+
+// The library thinks in columns: y^T[out, rows] = (w^T)^T x^T.
+const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape) {
+  const auto known = plans_.find(shape.key());
+  if (known != plans_.end()) return known->second;
+  const CublasLtLibrary& lt = cublaslt_library();
+  // Entered at once, so that what is made so far is destroyed with the rest if something throws.
+  Plan& out = plans_[shape.key()];
+  try {
+    check_blas(lt.desc_create(&out.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe");
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    check_blas(
+        lt.desc_set(out.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
+        "transpose");
+    const auto in = static_cast<std::uint64_t>(shape.in);
+    const auto rows = static_cast<std::uint64_t>(shape.rows);
+    const auto width = static_cast<std::uint64_t>(shape.out);
+    const cudaDataType_t input = type_of(shape.input);
+    check_blas(lt.layout_create(&out.w, input, in, width, shape.in), "layout of w");
+    check_blas(lt.layout_create(&out.x, input, in, rows, shape.in), "layout of x");
+    check_blas(lt.layout_create(&out.y, type_of(shape.output), width, rows, shape.y_stride),
+               "layout of y");
+    cublasLtMatmulPreference_t preference = nullptr;
+    check_blas(lt.preference_create(&preference), "preference");
+    const auto bytes = static_cast<std::size_t>(kWorkspaceBytes);
+    // Values lie at multiples of 64 bytes; a weight that is a part of a packed one at its rows.
+    for (const auto which :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      const std::uint32_t alignment = 16;
+      lt.preference_set(preference, which, &alignment, sizeof(alignment));
+    }
+    lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes));
+    cublasLtMatmulHeuristicResult_t result{};
+    int found = 0;
+    const cublasStatus_t status = lt.heuristic(handle_, out.operation, out.w, out.x, out.y, out.y,
+                                               preference, 1, &result, &found);
+    lt.preference_destroy(preference);
+    TENON_CHECK(status == CUBLAS_STATUS_SUCCESS && found > 0, ErrorCode::kInternal,
+                "[cublaslt] no algorithm for {} x {} x {} in {} (status {})", shape.rows, shape.out,
+                shape.in, to_string(shape.input), static_cast<int>(status));
+    out.algorithm = result.algo;
+  } catch (...) {
+    destroy(out);
+    plans_.erase(shape.key());
+    throw;
+  }
+  return out;
+}
+
+void CublasLt::matmul(const MatmulShape& shape, const void* x, const void* w, void* y,
+                      cudaStream_t stream) {
+  if (shape.rows == 0 || shape.out == 0) return;
+  const Plan& p = plan(shape);
+  const float one = 1.F;
+  const float zero = 0.F;
+  check_blas(cublaslt_library().matmul(handle_, p.operation, &one, w, p.w, x, p.x, &zero, y, p.y, y,
+                                       p.y, &p.algorithm, workspace_,
+                                       static_cast<std::size_t>(kWorkspaceBytes), stream),
+             "matmul");
+}
+
+}  // namespace tenon::cuda

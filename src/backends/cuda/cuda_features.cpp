@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/cuda_features.h"
+
+#include <fmt/core.h>
+
+#include "backends/cuda/cublaslt.h"
+#include "backends/cuda/cuda_api.h"
+
+namespace tenon::cuda {
+namespace {
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "device attribute");
+  return value;
+}
+
+}  // namespace
+
+DeviceFeatures DeviceFeatures::detect(int device) {
+  DeviceFeatures out;
+  out.device = device;
+  out.capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor, device) +
+                   attribute(cudaDevAttrComputeCapabilityMinor, device);
+  out.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
+  out.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  out.l2_bytes = attribute(cudaDevAttrL2CacheSize, device);
+  const CublasLtLibrary& library = cublaslt_library();
+  out.cublaslt = library.missing.empty();
+  out.cublaslt_missing = library.missing;
+  return out;
+}
+
+std::string DeviceFeatures::describe() const {
+  return fmt::format("sm_{}, {} multiprocessors, {}", capability, multiprocessors,
+                     cublaslt ? cublaslt_library().version : "no cuBLASLt: " + cublaslt_missing);
+}
+
+}  // namespace tenon::cuda
