@@ -94,8 +94,9 @@ class KvCache {
   /// swapped for that one (the table changes), so that equal prefixes share their blocks.
   void commit(Handle handle, std::span<const std::int32_t> tokens, std::int64_t known, double now);
   /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
-  /// another: a step that computes them has been issued. Its whole table counts as changed. nullopt:
-  /// no room for its reservation. Throws Error{kInternal} where a window has moved past `tokens`.
+  /// another: a step that computes them has been issued. Its whole table counts as changed.
+  /// nullopt: no room for its reservation. Throws Error{kInternal} where a window has moved past
+  /// `tokens`.
   std::optional<Handle> fork(Handle handle, std::int64_t tokens, std::int64_t reserve_tokens,
                              double now);
   void release(Handle handle, double now);
@@ -106,8 +107,8 @@ class KvCache {
   /// For Batch::commands of the next step.
   std::vector<CacheCommand> take_commands();
 
-  /// Blocks that nobody holds, and how many of them running sequences are promised: a start has room
-  /// in what lies between.
+  /// Blocks that nobody holds, and how many of them running sequences are promised: a start has
+  /// room in what lies between.
   std::int64_t available_blocks(int group) const;
   std::int64_t reserved_blocks(int group) const;
 

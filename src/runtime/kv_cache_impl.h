@@ -1,0 +1,63 @@
+// KvCache::Impl: sequences over a KvStore. Split over kv_cache.cpp (life of a sequence),
+// kv_cache_start.cpp (finding and taking a prefix) and kv_cache_check.cpp (the invariants).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "runtime/kv_cache.h"
+#include "runtime/kv_sequence.h"
+#include "runtime/kv_store.h"
+
+namespace tenon {
+
+struct KvCache::Impl {
+  explicit Impl(const KvCacheSettings& given) : settings(given), store(given) {}
+
+  /// A prefix that can be restored: `nodes` whole blocks, and `partial_tokens` of one more.
+  struct Prefix {
+    std::vector<KvNode*> nodes;
+    KvNode* partial = nullptr;
+    std::int64_t partial_tokens = 0;
+    std::int64_t tokens(std::int64_t block_tokens) const {
+      return static_cast<std::int64_t>(nodes.size()) * block_tokens + partial_tokens;
+    }
+  };
+  Prefix find(const KvStart& start) const;
+  bool has_room(const Prefix& prefix, std::int64_t reserve) const;
+  void take_prefix(KvSequence& sequence, const Prefix& prefix);
+
+  std::int64_t blocks_of(std::int64_t tokens) const {
+    return (tokens + settings.tokens_per_block - 1) / settings.tokens_per_block;
+  }
+  KvTable& table(KvSequence& sequence, const KvPool& pool) const {
+    return sequence.tables[static_cast<std::size_t>(pool.group())];
+  }
+  const KvTable& table(const KvSequence& sequence, const KvPool& pool) const {
+    return sequence.tables[static_cast<std::size_t>(pool.group())];
+  }
+  /// Blocks of the pool's promise that this sequence stands for.
+  static std::int64_t outstanding(const KvPool& pool, const KvTable& table) {
+    return pool.whole_context() ? table.promised - table.held() : table.promised;
+  }
+
+  KvSequence& live(Handle handle);
+  Handle new_handle();
+  /// The block that the next token is written to: where it is there, the sequence is its writer.
+  void mark_writer(KvSequence& sequence, int count);
+  void settle(KvSequence& sequence, std::int64_t tokens);
+  void update_quiet(KvSequence& sequence);
+  void set_tail(KvSequence& sequence, KvNode* tail);
+  void slide(KvPool& pool, KvSequence& sequence, double now);
+  void extend(KvPool& pool, KvSequence& sequence, std::int64_t tokens, double now);
+  bool raise_promises(KvSequence& sequence, std::int64_t tokens);
+  void commit_block(KvSequence& sequence, std::span<const std::int32_t> tokens, double now);
+  void retain(const KvSequence& sequence, std::int64_t block, KvNode& node);
+
+  KvCacheSettings settings;
+  KvStore store;
+  std::vector<KvSequence> sequences;
+  std::vector<Handle> unused;
+};
+
+}  // namespace tenon
