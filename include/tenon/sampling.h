@@ -23,14 +23,15 @@ struct TENON_API SamplingParams {
   float top_p = 1.0F;
   /// top_p is multiplied by this after each token, in (0, 1] (Lee et al., 2022: factual nucleus).
   float top_p_decay = 1.0F;
-  /// Decay stops at this, in (0, 1].
+  /// Decay stops at this, in (0, 1]; not above top_p where it decays.
   float top_p_min = 1e-6F;
   /// top_p starts anew after this token, a full stop say. Unset: never.
   std::optional<std::int32_t> top_p_reset_id{};
-  /// Keep tokens at least min_p times as likely as the likeliest, in [0, 1).
+  /// Keep tokens at least min_p times as likely as the likeliest, in [0, 1].
   float min_p = 0.0F;
   /// Keep the tokens whose information is nearest to the entropy, up to this mass, in (0, 1]; 1:
-  /// all (Meister et al., 2022: locally typical sampling).
+  /// all (Meister et al., 2022: locally typical sampling). Of what top_k, top_p and min_p left, in
+  /// that order, as in transformers.
   float typical_p = 1.0F;
 
   // --- what is made more or less likely ------------------------------------------------------
@@ -42,11 +43,13 @@ struct TENON_API SamplingParams {
   float frequency_penalty = 0.0F;
   /// The prompt's first tokens that repetition_penalty does not look at.
   std::int32_t prompt_ignore_length = 0;
-  /// Added to the logit of a token. A token may stand here once.
+  /// Added to the logit of a token before the penalties, in [-1e9, 1e9]. A token may stand here
+  /// once.
   std::vector<std::pair<std::int32_t, float>> logit_bias{};
   /// No run of that many tokens appears twice in prompt and output; 0: no limit.
   std::int32_t no_repeat_ngram_size = 0;
-  /// Runs of tokens that must not appear in the output.
+  /// Runs of tokens that must not appear in the output, nor begin in the prompt and end there: the
+  /// last token is ruled out where prompt and output end with those before it.
   std::vector<std::vector<std::int32_t>> bad_words{};
   /// Texts that must not appear in the output; tokenized alone and after a space.
   std::vector<std::string> bad{};
@@ -86,9 +89,10 @@ struct TENON_API SamplingParams {
   std::int32_t best_of = 0;
 
   // --- beam search ---------------------------------------------------------------------------
-  /// Beams; 1: no beam search. With more, no token is drawn: temperature alone still applies.
+  /// Beams; 1: no beam search. With more, no token is drawn: of what says which tokens may be,
+  /// temperature alone applies (0 counts as 1), and best_of must be 0 and n at most this.
   std::int32_t beam_width = 1;
-  /// A beam's score is its log-probability divided by length^length_penalty.
+  /// A beam's score is its log-probability divided by length^length_penalty, in [-32, 32].
   float length_penalty = 0.0F;
   /// 1: done with beam_width finished beams. 0: when no open beam, scored at its present length,
   /// can overtake the finished ones. -1: the same at the length that favours it most ("never" in
