@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
+#include "api/generation_config.h"
 #include "api/gguf_text.h"
 #include "checkpoint/checkpoint_directory.h"
 #include "core/check.h"
@@ -23,43 +24,6 @@ void add_end(std::vector<std::int32_t>& ends, std::int64_t id, const PretrainedC
   if (std::find(ends.begin(), ends.end(), end) == ends.end()) ends.push_back(end);
 }
 
-/// generation_config.json in Hugging Face's meaning: greedy unless do_sample.
-void read_generation_config(const fs::path& path, const PretrainedConfig& config,
-                            TextAssets& assets) {
-  const std::string where = path.string();
-  const Json json = Json::parse(read_file(path), where);
-  json.as_object(where);
-  const std::string eos_name = where + ": eos_token_id";
-  if (const Json* eos = json.find("eos_token_id"); eos != nullptr && !eos->is_null()) {
-    if (eos->is_array())
-      for (const Json& id : eos->as_array(eos_name))
-        add_end(assets.end_ids, id.as_int(eos_name), config);
-    else
-      add_end(assets.end_ids, eos->as_int(eos_name), config);
-  }
-  const auto number = [&](const char* key, double fallback) {
-    const Json* value = json.find(key);
-    if (value == nullptr || value->is_null()) return fallback;
-    const double given = value->as_double(where + ": " + key);
-    TENON_CHECK(std::fabs(given) <= 1e9, ErrorCode::kCorrupt, "{}: {} is {}, out of range", where,
-                key, given);
-    return given;
-  };
-  assets.sampling.repetition_penalty = static_cast<float>(number("repetition_penalty", 1.0));
-  const Json* sample = json.find("do_sample");
-  if (sample != nullptr && !sample->is_null() && sample->as_bool(where + ": do_sample")) {
-    assets.sampling.temperature = static_cast<float>(number("temperature", 1.0));
-    assets.sampling.top_k = static_cast<std::int32_t>(number("top_k", 50));
-    assets.sampling.top_p = static_cast<float>(number("top_p", 1.0));
-    assets.sampling.min_p = static_cast<float>(number("min_p", 0.0));
-  }
-  try {
-    validate(assets.sampling);
-  } catch (const Error& error) {
-    throw Error(ErrorCode::kCorrupt, where + ": " + error.what());
-  }
-}
-
 bool has_tokenizer(const fs::path& directory) {
   for (const char* name : {"tokenizer.json", "tokenizer.model", kGgufTokenizerFile})
     if (fs::exists(directory / name)) return true;
@@ -71,7 +35,7 @@ bool has_tokenizer(const fs::path& directory) {
 TextAssets load_text_assets(const fs::path& directory, const PretrainedConfig& config,
                             const std::string& template_override) {
   TextAssets assets;
-  assets.sampling.temperature = 0.0F;
+  assets.sampling = default_generation().sampling;
   if (directory.empty()) return assets;
   if (has_tokenizer(directory)) {
     assets.tokenizer = Tokenizer::load_directory(directory);
@@ -84,8 +48,11 @@ TextAssets load_text_assets(const fs::path& directory, const PretrainedConfig& c
   else if (auto text = find_chat_template(directory))
     assets.chat_template = ChatTemplate::parse(std::move(*text), directory.string());
   for (const std::int64_t id : config.eos_token_ids) add_end(assets.end_ids, id, config);
-  if (fs::exists(directory / "generation_config.json"))
-    read_generation_config(directory / "generation_config.json", config, assets);
+  if (const fs::path file = directory / "generation_config.json"; fs::exists(file)) {
+    GenerationConfig generation = read_generation_config(file, config.vocab_size);
+    for (const std::int32_t id : generation.end_ids) add_end(assets.end_ids, id, config);
+    assets.sampling = std::move(generation.sampling);
+  }
   if (assets.tokenizer && assets.tokenizer->eos_id())
     add_end(assets.end_ids, *assets.tokenizer->eos_id(), config);
   return assets;
