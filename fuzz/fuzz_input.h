@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 #include <string_view>
@@ -22,12 +23,15 @@ struct FuzzInput {
   std::string_view text() const { return {reinterpret_cast<const char*>(data), size}; }
 };
 
-/// Runs body(); ErrorCode::kInternal means that input reached what input must not reach.
+/// Runs body(); ErrorCode::kInternal means that input reached what input must not reach. Where
+/// TENON_FUZZ_PRINT is set, each refusal is printed: to see that a seed is accepted.
 template <class Body>
 int fuzz(Body&& body) {
   try {
     body();
   } catch (const Error& error) {
+    static const bool print = std::getenv("TENON_FUZZ_PRINT") != nullptr;
+    if (print) std::fprintf(stderr, "%s\n", error.what());
     if (error.code() == ErrorCode::kInternal) std::abort();
   }
   return 0;

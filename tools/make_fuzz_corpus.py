@@ -10,6 +10,7 @@ files of tests/data that fit are copied beside them.
 import collections
 import io
 import json
+import math
 import pickle
 import struct
 import sys
@@ -180,8 +181,213 @@ def jinja_seeds():
             yield f"{path.stem}-{i}", text.encode()
 
 
-SEEDS = {"gguf": gguf_seeds, "jinja": jinja_seeds, "json": json_seeds, "quant_spec": quant_spec_seeds,
-         "safetensors": safetensors_seeds, "torch_pickle": torch_pickle_seeds}
+def files(**parts):
+    """The files of one input of the targets *_directory: letter (digits as d1, d2 …) = content."""
+    return b"".join(b"@@" + letter[-1].encode() + (part if isinstance(part, bytes) else
+                                                   part.encode() if isinstance(part, str) else
+                                                   json.dumps(part).encode())
+                    for letter, part in parts.items())
+
+
+def header_of(path):
+    """A safetensors file's header without offsets, which fuzz/fuzz_directory.h gives anew."""
+    content = path.read_bytes()
+    header = json.loads(content[8:8 + struct.unpack_from("<Q", content)[0]])
+    for row in header.values():
+        row.pop("data_offsets", None)
+    return header
+
+
+def model_directory_seeds():
+    for folder in sorted(path for path in (DATA / "models").iterdir() if path.is_dir()):
+        if not (folder / "model.safetensors").exists():
+            continue
+        texts = {letter: (folder / name).read_bytes() for letter, name in [
+            ("C", "config.json"), ("G", "generation_config.json")] if (folder / name).exists()}
+        header = header_of(folder / "model.safetensors")
+        yield folder.name, files(**texts, S=header)
+        names = sorted(header.keys() - {"__metadata__"})
+        shards = [{name: header[name] for name in names[half::2]} for half in (0, 1)]
+        index = {"weight_map": {name: f"model-0000{names.index(name) % 2 + 1}-of-00002.safetensors"
+                                for name in names}}
+        yield f"{folder.name}_sharded", files(**texts, I=index, d1=shards[0], d2=shards[1])
+    archives = [content for name, content in torch_pickle_seeds() if name.endswith(".zip")]
+    index = {"weight_map": {"a": "pytorch_model-00001-of-00002.bin",
+                            "x.0": "pytorch_model-00002-of-00002.bin"}}
+    yield "torch", files(b=archives[0])
+    yield "torch_sharded", files(P=index, d3=archives[0], d4=archives[2])
+    for name, first, second in gguf_model_seeds():
+        yield name, files(d5=first, **({"d6": second} if second else {}))
+    yield "hub", files(R=b"a\n", r={})
+    yield "hub_newest", files(r={})
+
+
+def gguf_model_seeds():
+    """A Llama of one layer with the tokenizer of each kind, whole; one of them in two parts."""
+    def text(value):
+        return 8, gguf_string(value)
+
+    def number(value):
+        return 4, struct.pack("<I", value)
+
+    def real(value):
+        return 6, struct.pack("<f", value)
+
+    def array(kind, values):
+        packed = [gguf_string(value) if kind == 8 else
+                  struct.pack("<f" if kind == 6 else "<i", value) for value in values]
+        return 9, struct.pack("<IQ", kind, len(values)) + b"".join(packed)
+
+    def sizes(width):
+        return {"general.architecture": text(b"llama"), "llama.block_count": number(1),
+                "llama.context_length": number(32), "llama.embedding_length": number(width),
+                "llama.feed_forward_length": number(width), "llama.attention.head_count": number(2),
+                "llama.attention.head_count_kv": number(1),
+                "llama.rope.dimension_count": number(width // 2),
+                "llama.attention.layer_norm_rms_epsilon": real(1e-5)}
+
+    tokens = [b"<unk>", b"<s>", b"</s>", b"H", b"e", b"l", b"o", b"He"]
+    words = {"tokenizer.ggml.tokens": array(8, tokens),
+             "tokenizer.ggml.scores": array(6, [-float(i) for i in range(8)]),
+             "tokenizer.ggml.token_type": array(5, [2, 3, 3, 1, 1, 1, 1, 1]),
+             "tokenizer.ggml.bos_token_id": number(1), "tokenizer.ggml.eos_token_id": number(2),
+             "tokenizer.ggml.add_bos_token": (7, b"\x01"),
+             "tokenizer.chat_template": text(b"{{ messages[0].content }}")}
+    def shapes(width):
+        found = {"token_embd.weight": [width, 8], "output_norm.weight": [width],
+                 "output.weight": [width, 8]}
+        for name, rows in [("attn_norm", 0), ("attn_q", width), ("attn_k", width // 2),
+                           ("attn_v", width // 2), ("attn_output", width), ("ffn_norm", 0),
+                           ("ffn_gate", width), ("ffn_up", width), ("ffn_down", width)]:
+            found[f"blk.0.{name}.weight"] = [width, rows] if rows else [width]
+        return found
+
+    def file(metadata, found, kind=0):  # kind 0: float32; 2: Q4_0, blocks of 32 in 18 bytes
+        return gguf([(key.encode(), *value) for key, value in metadata.items()],
+                    [(name.encode(), shape, kind, bytes(math.prod(shape) * 4 if kind == 0 else
+                                                        math.prod(shape) // 32 * 18))
+                     for name, shape in found.items()])
+
+    kinds = {"llama": {}, "t5": {}, "bert": {}, "gpt2": {
+        "tokenizer.ggml.pre": text(b"qwen2"), "tokenizer.ggml.merges": array(8, [b"H e"])}}
+    for kind, extra in kinds.items():
+        metadata = {**sizes(8), **words, **extra, "tokenizer.ggml.model": text(kind.encode())}
+        yield f"gguf_{kind}", file(metadata, shapes(8)), None
+    biases = {"blk.0.attn_q.bias": [64], "blk.0.attn_k.bias": [32], "blk.0.attn_v.bias": [32]}
+    yield "gguf_blocks", file(sizes(64), {**shapes(64), **biases}, 2), None
+    split = [{"split.count": (2, struct.pack("<H", 2)), "split.no": (2, struct.pack("<H", i)),
+              "split.tensors.count": (5, struct.pack("<i", 12))} for i in (0, 1)]
+    rows = list(shapes(8).items())
+    yield "gguf_split", file({**sizes(8), **split[0]}, dict(rows[:5])), file(split[1], dict(rows[5:]))
+
+
+def engine_directory_seeds():
+    open_row = {"bytes": None, "header": None, "tensors": None}
+    cases = {"float": ("float32", "F32", [4, 8], {}),
+             "int4": ("int4 group 4 scale float16 offset 8", "U8", [4, 4],
+                      {".scale": ("F16", [4, 2])}),
+             "int8": ("int8 group row scale float32", "U8", [4, 8], {".scale": ("F32", [4, 1])}),
+             "codebook": ("codebook4 group 4 scale bfloat16", "U8", [4, 4],
+                          {".scale": ("BF16", [4, 2]), ".codebook": ("I8", [16])}),
+             "two_level": ("int2 group 4 scale float16 minimum super 8 sub 4", "U8", [4, 2],
+                           {".scale": ("F16", [4, 1]), ".sub_scale": ("U8", [4, 1]),
+                            ".minimum": ("F16", [4, 1]), ".sub_minimum": ("U8", [4, 1])})}
+
+    def rank(spec, kind, shape, more, whole, begin):
+        header = {"w" if spec == "float32" else "w.codes": {"dtype": kind, "shape": shape}}
+        for suffix, (dtype, its_shape) in more.items():
+            header["w" + suffix] = {"dtype": dtype, "shape": its_shape}
+        parts = {"w": {"spec": spec, "shape": whole, "begin": begin}}
+        return {"__metadata__": {"tenon.parts": json.dumps(parts)}, **header}
+
+    def manifest(kind, names, rows):
+        return {"format": f"tenon-{kind}", "version": 1, "made_by": "tenon 0.1.0",
+                "files": {**{name: {"bytes": None, "hash": None} for name in names},
+                          **{f"rank{i}.safetensors": open_row for i in range(rows)}}}
+
+    config = {"architecture": "LlamaForCausalLM", "dtype": "float32", "vocab_size": 96,
+              "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "head_size": 8, "intermediate_size": 48,
+              "max_position_embeddings": 128, "position_embedding_type": "rope_gpt_neox"}
+    checkpoint = {"M": manifest("checkpoint", ["config.json"], 1), "C": config}
+    two = {"M": manifest("checkpoint", ["config.json"], 2), "C": config}
+    for name, (spec, kind, shape, more) in cases.items():
+        yield name, files(**checkpoint, d0=rank(spec, kind, shape, more, [4, 8], [0, 0]))
+        yield f"{name}_rows", files(**two, d0=rank(spec, kind, shape, more, [8, 8], [0, 0]),
+                                    d1=rank(spec, kind, shape, more, [8, 8], [4, 0]))
+        yield f"{name}_columns", files(**two, d0=rank(spec, kind, shape, more, [4, 16], [0, 0]),
+                                       d1=rank(spec, kind, shape, more, [4, 16], [0, 8]))
+    yield "huge", files(**checkpoint, d0=rank(cases["int8"][0], "U8", [0, 1 << 60],
+                                              {".scale": ("F32", [0, 1])}, [0, 1 << 60], [0, 0]))
+    yield "cube", files(**two, d0=rank("float32", "F32", [2, 2, 2], {}, [4, 2, 2], [0, 0, 0]),
+                        d1=rank("float32", "F32", [2, 2, 2], {}, [4, 2, 2], [2, 0, 0]))
+    yield "vector", files(**two, d0=rank("float32", "F32", [4], {}, [8], [0]),
+                          d1=rank("float32", "F32", [4], {}, [8], [4]))
+    graph = json.loads((DATA / "graphs" / "qwen2_window.json").read_text(encoding="utf-8"))
+    weights = {row["name"]: row["shape"] for row in graph["programs"]["decoder"]["weights"]}
+    parts = {name: {"spec": "float32", "shape": shape, "begin": [0] * len(shape)}
+             for name, shape in weights.items()}
+    header = {"__metadata__": {"tenon.parts": json.dumps(parts)},
+              **{name: {"dtype": "F32", "shape": shape} for name, shape in weights.items()}}
+    yield "engine", files(M=manifest("engine", ["config.json", "graph.json"], 1),
+                          C={"version": "0.1.0", "pretrained_config": config, "build_config": {}},
+                          G=graph, d0=header)
+
+
+def text_directory_seeds():
+    folder = DATA / "models" / "llama_text"
+    tokenizer = (folder / "tokenizer.json").read_bytes()
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = config.pop("chat_template")
+    yield "plain", files(T=tokenizer, C={**config, "chat_template": template})
+    named = [{"name": "default", "template": template}, {"name": "tool_use", "template": "{{ 1 }}"}]
+    yield "named", files(T=tokenizer, C={**config, "chat_template": named}, M={"bos_token": {
+        "content": "<|im_end|>", "lstrip": False}})
+    yield "flags", files(T=tokenizer, J=template, U="{{ tools }}", C={
+        "tokenizer_class": "LlamaTokenizer", "bos_token": "<|im_end|>", "add_bos_token": True,
+        "add_eos_token": False})
+    yield "carrier", files(K={"chat_template": template}, G={"eos_token_id": [1, 2]})
+    yield "generation", files(G={
+        "do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.9, "min_p": 0.05,
+        "repetition_penalty": 1.1, "eos_token_id": 2})
+    words = {"version": 1, "tokens": ["<unk>", "<s>", "</s>", "H", "e", "l", "o", "He"],
+             "scores": [-float(i) for i in range(8)], "token_type": [2, 3, 3, 1, 1, 1, 1, 4],
+             "bos_token_id": 1, "eos_token_id": 2, "add_bos_token": True,
+             "add_space_prefix": False}
+    for kind in ("llama", "t5", "bert"):
+        yield f"gguf_{kind}", files(Q={**words, "model": kind})
+    yield "gguf_gpt2", files(Q={**words, "model": "gpt2", "pre": "qwen2", "merges": ["H e"]})
+    for path in sorted(DATA.glob("tokenizers/*.model")):
+        if path.stat().st_size < 1 << 15:
+            yield path.stem, files(S=path.read_bytes(), C={
+                "tokenizer_class": "T5Tokenizer", "add_bos_token": True, "bos_token": "<s>"})
+
+
+def npy(descr, shape, content, order="False"):
+    text = f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (10 + len(text)) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content
+
+
+def input_file_seeds():
+    for kind, name, content in [
+            (0, "jsonl", b'"a"\n\n{"prompt": "b"}\r\n{"text": "c"}\n{"input_text": "d"}\n'),
+            (0, "jsonl_ids", b'{"input_ids": [1, 2]}\n{"input_ids": []}\n'),
+            (1, "csv", b"1, 2,3\n\n4\r\n"),
+            (2, "npy_rows", npy("<i4", (2, 2), struct.pack("<4i", 1, 2, 3, 4))),
+            (2, "npy_vector", npy("<u8", (2,), struct.pack("<2Q", 1, 2))),
+            (2, "npy_fortran", npy("<i8", (1, 1), bytes(8), "True")),
+            (3, "txt", b"one\ntwo"),
+            (4, "chat", b'{"messages": [{"role": "system", "content": "s"}, '
+                        b'{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'),
+            (4, "chat_bare", b'[{"role": "user", "content": "a"}]')]:
+        yield name, bytes([kind]) + content
+
+
+SEEDS = {"engine_directory": engine_directory_seeds, "gguf": gguf_seeds, "input_file": input_file_seeds,
+         "jinja": jinja_seeds, "json": json_seeds, "model_directory": model_directory_seeds,
+         "quant_spec": quant_spec_seeds, "safetensors": safetensors_seeds,
+         "text_directory": text_directory_seeds, "torch_pickle": torch_pickle_seeds}
 
 # Targets whose seeds are files of the tests: target, patterns below tests/data.
 COPIES = {"model_config": ["models/*/config.json"],

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds every fuzz target in build/fuzz and runs each for SECONDS (default 30) from the seed corpus.
-# Fails where a target crashes, leaks, hangs or takes more than 2 GiB; the input is then kept in
-# build/fuzz/findings. Usage: tools/run_fuzzers.sh [SECONDS [TARGET…]]
+# Fails where a target crashes, leaks, hangs, takes more than 2 GiB or does what C++ leaves undefined;
+# the input is then kept in build/fuzz/findings. Usage: tools/run_fuzzers.sh [SECONDS [TARGET…]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,6 +36,14 @@ mkdir -p build
 cmake --preset fuzz > "$build.configure.log" 2>&1 || { cat "$build.configure.log" >&2; exit 1; }
 cmake --build "$build" --target "${targets[@]/%/_fuzz}"
 python3 tools/make_fuzz_corpus.py "$build/corpus"
+
+# Targets that open paths make their files here: in memory where there is such a place.
+scratch=/dev/shm
+[ -w "$scratch" ] || scratch=${TMPDIR:-/tmp}
+TMPDIR=$(mktemp -d "$scratch/tenon-fuzz.XXXXXX")
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 # else a finding is but a line in the log
 
 failed=()
 for target in "${targets[@]}"; do

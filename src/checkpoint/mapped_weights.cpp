@@ -125,6 +125,11 @@ class MappedWeights : public WeightSource {
                                    rule.source, to_string(info.shape), rule.unpermute_head));
       return;
     }
+    if (shape.size() < 2 && !info.spec.is_float()) {
+      faults.push_back(fmt::format("wrong format: {} {} is {}; only matrices may be quantized",
+                                   rule.source, to_string(info.shape), info.stored_type));
+      return;
+    }
     infos_.push_back({rule.name, shape, info.spec});
     rules_.emplace(rule.name, rule);
   }

@@ -15,6 +15,9 @@
 namespace tenon {
 namespace {
 
+/// Far above any weight's; keeps bits of a row and the like within 64 bits.
+constexpr std::int64_t kMaxExtent = std::int64_t{1} << 40;
+
 struct File {
   std::string name;
   std::unique_ptr<SafetensorsFile> tensors;
@@ -38,7 +41,8 @@ Shape shape_from_json(const Json& json, std::string_view what) {
   Shape shape;
   for (const Json& extent : json.as_array(what)) {
     shape.push_back(extent.as_int(what));
-    TENON_CHECK(shape.back() >= 0, ErrorCode::kCorrupt, "{}: negative extent", what);
+    TENON_CHECK(shape.back() >= 0 && shape.back() <= kMaxExtent, ErrorCode::kCorrupt,
+                "{}: an extent of {}, expected 0 to 2^40", what, shape.back());
   }
   TENON_CHECK(!shape.empty() && shape.size() <= 4, ErrorCode::kCorrupt,
               "{}: {} dimensions, expected 1 to 4", what, shape.size());
@@ -138,10 +142,11 @@ class RankFiles : public WeightSource {
   /// Columns that a row of packed codes holds.
   static std::int64_t columns_of(const Piece& piece, const TensorInfo& codes, const Shape& whole,
                                  const std::string& where) {
-    const std::int64_t columns = codes.shape.at(1) * 8 / piece.spec.bits;
-    TENON_CHECK(columns <= whole[1] && piece.spec.code_bytes(columns) == codes.shape[1],
+    const std::int64_t bytes = codes.shape.at(1);
+    const std::int64_t columns = bytes <= whole[1] ? bytes * 8 / piece.spec.bits : -1;
+    TENON_CHECK(columns >= 0 && columns <= whole[1] && piece.spec.code_bytes(columns) == bytes,
                 ErrorCode::kCorrupt, "{}: {} has {} bytes a row, which no number of columns needs",
-                where, codes.name, codes.shape[1]);
+                where, codes.name, bytes);
     return columns;
   }
 

@@ -23,8 +23,16 @@ const WeightInfo& WeightSource::at(std::string_view name) const {
 }
 
 QuantizedTensor cut_weight(const QuantizedTensor& whole, const Cut& cut) {
-  if (cut.empty()) return whole;
-  TENON_ASSERT(cut.size() == whole.shape.size());
+  TENON_CHECK(cut.empty() || cut.size() == whole.shape.size(), ErrorCode::kInvalidArgument,
+              "a cut of {} dimensions, the weight is {}", cut.size(), to_string(whole.shape));
+  bool all = true;
+  for (std::size_t d = 0; d < cut.size(); ++d)
+    all &= cut[d].begin == 0 && cut[d].end == whole.shape[d];
+  if (all) return whole;
+  TENON_CHECK(cut.size() == 2 || (cut.size() == 1 && whole.spec.is_float()),
+              ErrorCode::kUnsupported,
+              "a weight {} ({}) cannot be cut; plain vectors and matrices can",
+              to_string(whole.shape), to_string(whole.spec));
   if (cut.size() == 1) {  // a vector: its one dimension counts as rows of one column
     QuantizedTensor column = whole;
     column.shape = {whole.shape[0], 1};
@@ -36,7 +44,6 @@ QuantizedTensor cut_weight(const QuantizedTensor& whole, const Cut& cut) {
                         std::make_shared<Tensor>(part.codes));
     return part;
   }
-  TENON_ASSERT(cut.size() == 2);
   return slice(whole, cut[0], cut[1]);
 }
 

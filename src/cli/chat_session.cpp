@@ -76,7 +76,9 @@ void ChatSession::save(const std::filesystem::path& path) const {
   write_file_atomically(path, json.dump(2) + "\n");
 }
 
-void ChatSession::load(const std::filesystem::path& path) {
+void ChatSession::load(const std::filesystem::path& path) { messages_ = read_conversation(path); }
+
+std::vector<ChatMessage> read_conversation(const std::filesystem::path& path) {
   const std::string where = path.string();
   const Json json = Json::parse(read_file(path), where);
   const Json& list = json.is_array() ? json : json.at("messages", where);
@@ -90,7 +92,7 @@ void ChatSession::load(const std::filesystem::path& path) {
                 what, role);
     messages.push_back({role, row.at("content", what).as_string(what + ": content")});
   }
-  messages_ = std::move(messages);
+  return messages;
 }
 
 }  // namespace tenon::cli

@@ -33,7 +33,7 @@ class ChatSession {
 
   /// {"messages": [{"role", "content"}, …]}
   void save(const std::filesystem::path& path) const;
-  /// Such a file, or the bare array. Throws Error{kCorrupt} and keeps the conversation.
+  /// read_conversation(); where it throws, the conversation is as before.
   void load(const std::filesystem::path& path);
 
  private:
@@ -44,5 +44,9 @@ class ChatSession {
   std::int64_t max_output_len_;
   std::vector<ChatMessage> messages_;
 };
+
+/// The messages of a file that ChatSession::save wrote, or of the bare array. Throws
+/// Error{kCorrupt}.
+std::vector<ChatMessage> read_conversation(const std::filesystem::path& path);
 
 }  // namespace tenon::cli
