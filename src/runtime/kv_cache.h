@@ -90,8 +90,9 @@ class KvCache {
   bool grow(Handle handle, std::int64_t tokens, double now);
   /// The first `known` tokens of the sequence are these and a step that computes them has been
   /// issued: whole blocks can be found by others from now on, and windows move on. `tokens` must
-  /// begin with what was committed before. A block that another sequence has committed meanwhile is
-  /// swapped for that one (the table changes), so that equal prefixes share their blocks.
+  /// begin with what was committed before. Where another sequence that has committed an equal
+  /// block still holds it, this one gives up its own for that one (the table changes), so that
+  /// equal prefixes share their blocks even where they ran at the same time.
   void commit(Handle handle, std::span<const std::int32_t> tokens, std::int64_t known, double now);
   /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
   /// another: a step that computes them has been issued. Its whole table counts as changed.

@@ -39,7 +39,7 @@ class KvStore {
   std::int32_t hold_node(KvPool& pool, KvNode& node);
   /// A block of one's own with the node's content. The node is pinned.
   std::int32_t take_copy(KvPool& pool, KvNode& node);
-  /// `block`, held, has the node's content from now on.
+  /// `block`, held, has the node's content from now on; what the node had is given back.
   void show(KvPool& pool, KvNode& node, std::int32_t block);
 
   void pin(KvPool& pool, KvNode& node);
