@@ -262,11 +262,13 @@ def gguf_model_seeds():
             found[f"blk.0.{name}.weight"] = [width, rows] if rows else [width]
         return found
 
-    def file(metadata, found, kind=0):  # kind 0: float32; 2: Q4_0, blocks of 32 in 18 bytes
-        return gguf([(key.encode(), *value) for key, value in metadata.items()],
-                    [(name.encode(), shape, kind, bytes(math.prod(shape) * 4 if kind == 0 else
-                                                        math.prod(shape) // 32 * 18))
-                     for name, shape in found.items()])
+    def file(metadata, found, matrix=0, vector=0):  # 0: float32; 2: Q4_0, blocks of 32 in 18 bytes
+        tensors = []
+        for name, shape in found.items():
+            kind = matrix if len(shape) == 2 else vector
+            size = math.prod(shape) * 4 if kind == 0 else math.prod(shape) // 32 * 18
+            tensors.append((name.encode(), shape, kind, bytes(size)))
+        return gguf([(key.encode(), *value) for key, value in metadata.items()], tensors)
 
     kinds = {"llama": {}, "t5": {}, "bert": {}, "gpt2": {
         "tokenizer.ggml.pre": text(b"qwen2"), "tokenizer.ggml.merges": array(8, [b"H e"])}}
@@ -275,6 +277,7 @@ def gguf_model_seeds():
         yield f"gguf_{kind}", file(metadata, shapes(8)), None
     biases = {"blk.0.attn_q.bias": [64], "blk.0.attn_k.bias": [32], "blk.0.attn_v.bias": [32]}
     yield "gguf_blocks", file(sizes(64), {**shapes(64), **biases}, 2), None
+    yield "gguf_block_biases", file(sizes(64), {**shapes(64), **biases}, 2, 2), None
     split = [{"split.count": (2, struct.pack("<H", 2)), "split.no": (2, struct.pack("<H", i)),
               "split.tensors.count": (5, struct.pack("<i", 12))} for i in (0, 1)]
     rows = list(shapes(8).items())
