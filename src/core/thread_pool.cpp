@@ -18,20 +18,35 @@
 namespace tenon {
 namespace {
 
-void pin_this_thread(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);  // a refusal costs speed alone
-}
-
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
 }
 
+/// Threads of a pool with these options, the caller included.
+int pool_size(const ThreadPool::Options& options) {
+  return std::clamp(options.threads > 0 ? options.threads : available_cores(), 1, 1024);
+}
+
 }  // namespace
+
+void pin_this_thread(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+std::vector<int> pinned_cores(const ThreadPool::Options& options) {
+  if (!options.pin) return {};
+  std::vector<int> cores = options.cores.empty() ? physical_cores() : options.cores;
+  const auto count = static_cast<std::size_t>(pool_size(options));
+  // More threads than cores are left to the operating system: pinning would only pile them up.
+  if (count > cores.size()) return {};
+  cores.resize(count);
+  return cores;
+}
 
 double cpu_quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
@@ -111,13 +126,11 @@ struct ThreadPool::Impl {
 };
 
 ThreadPool::ThreadPool(const Options& options) : impl_(std::make_unique<Impl>()) {
-  const int count = std::clamp(options.threads > 0 ? options.threads : available_cores(), 1, 1024);
-  const std::vector<int> cores = options.cores.empty() ? physical_cores() : options.cores;
-  // More threads than cores are left to the operating system: pinning would only pile them up.
-  const bool pin = options.pin && count <= static_cast<int>(cores.size());
+  const int count = pool_size(options);
+  const std::vector<int> cores = pinned_cores(options);
   for (int worker = 1; worker < count; ++worker)
     impl_->threads.emplace_back(
-        [this, worker, core = pin ? cores[static_cast<std::size_t>(worker)] : -1] {
+        [this, worker, core = cores.empty() ? -1 : cores[static_cast<std::size_t>(worker)]] {
           impl_->loop(worker, core);
         });
 }

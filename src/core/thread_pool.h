@@ -44,6 +44,12 @@ class ThreadPool {
 /// Logical processors to pin to, one per physical core, within the affinity mask.
 std::vector<int> physical_cores();
 
+/// The core of each thread of such a pool, the caller's first; empty: none is pinned. The pool pins
+/// its own threads; a thread that lives to be the pool's caller pins itself.
+std::vector<int> pinned_cores(const ThreadPool::Options& options);
+/// A refusal costs speed alone.
+void pin_this_thread(int core);
+
 /// Cores' worth of time that the control group (cgroup) grants; 0: no limit.
 double cpu_quota();
 

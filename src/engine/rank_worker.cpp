@@ -72,9 +72,10 @@ void wait_all(std::vector<std::future<void>>& pending) {
     try {
       one.get();
     } catch (const Error& error) {
-      (error.code() == ErrorCode::kCancelled ? cancellation : cause) = std::current_exception();
+      std::exception_ptr& first = error.code() == ErrorCode::kCancelled ? cancellation : cause;
+      if (!first) first = std::current_exception();
     } catch (...) {
-      cause = std::current_exception();
+      if (!cause) cause = std::current_exception();
     }
   }
   if (cause) std::rethrow_exception(cause);

@@ -38,7 +38,8 @@ class RankWorker {
   std::thread thread_;
 };
 
-/// Waits for all, then rethrows one failure: a cause rather than a cancellation that followed it.
+/// Waits for all, then rethrows the first failure: a cause rather than a cancellation that followed
+/// from it.
 void wait_all(std::vector<std::future<void>>& pending);
 
 }  // namespace tenon

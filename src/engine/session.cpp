@@ -19,15 +19,14 @@ namespace {
 constexpr std::int64_t kMaxRows = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxCacheTokens = std::int64_t{1} << 40;
 
-/// One rank: its device, its program, its way to the others. A session of one rank has no worker
-/// thread: the caller's thread does the work.
+/// One rank: its device, its program, its way to the others, and the thread that does its work.
 struct Rank {
   std::unique_ptr<Backend> backend;
   LoweredProgram lowered;
   std::unique_ptr<Communicator> communicator;
   std::unique_ptr<Executable> executable;
   std::unique_ptr<RankWorker> worker;
-  std::shared_ptr<StepHandle> step;
+  std::vector<int> cores;  // of its threads, the worker first; empty: not pinned
 };
 
 /// Cores of rank `index`: an even share, empty where there are fewer cores than ranks.
@@ -38,28 +37,60 @@ std::vector<int> share_of_cores(int ranks, int index, int threads) {
   return {cores.begin() + mine.begin, cores.begin() + mine.end};
 }
 
-/// The step of a session of several ranks: done when every rank is.
-class JoinedStep : public StepHandle {
+/// One step on every rank. prepare, forward and sample are pieces of work in the ranks' queues;
+/// what one of them throws ends the step on that rank and is told by wait().
+class SessionStep : public StepHandle {
  public:
-  JoinedStep(std::vector<std::future<void>> pending, std::shared_ptr<StepHandle>* result)
-      : pending_(std::move(pending)), result_(result) {}
+  explicit SessionStep(int ranks, int sampling_rank)
+      : errors_(static_cast<std::size_t>(ranks)),
+        results_(static_cast<std::size_t>(ranks)),
+        sampling_rank_(static_cast<std::size_t>(sampling_rank)) {}
+
+  /// Wraps a piece of work for the rank's queue. The last one, sample(), gives the result.
+  std::function<void()> piece(const std::shared_ptr<SessionStep>& self, int rank,
+                              std::function<std::shared_ptr<StepHandle>()> work) {
+    return [self, at = static_cast<std::size_t>(rank), work = std::move(work)] {
+      if (self->errors_[at]) return;
+      try {
+        self->results_[at] = work();
+        if (self->errors_.size() > 1 && self->results_[at]) self->results_[at]->wait();
+      } catch (...) {
+        self->errors_[at] = std::current_exception();
+        if (self->errors_.size() > 1) throw;  // the worker frees the other ranks
+      }
+    };
+  }
+  void add(std::future<void> pending) { pending_.push_back(std::move(pending)); }
+
+  /// Throws what ended the step on the rank, if something did. In the rank's own thread.
+  void check(int rank) const {
+    if (const auto& error = errors_[static_cast<std::size_t>(rank)]) std::rethrow_exception(error);
+  }
 
   bool ready() const override {
     return std::all_of(pending_.begin(), pending_.end(), [](const std::future<void>& one) {
-      return !one.valid() || one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+      return one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
     });
   }
   const StepResult& wait() override {
-    if (!pending_.empty()) {
-      std::vector<std::future<void>> pending = std::exchange(pending_, {});
-      wait_all(pending);
-    }
-    return (*result_)->wait();
+    if (!pending_.empty()) try {
+        std::vector<std::future<void>> pending = std::exchange(pending_, {});
+        wait_all(pending);
+      } catch (...) {
+        failure_ = std::current_exception();
+      }
+    if (failure_) std::rethrow_exception(failure_);
+    for (const std::exception_ptr& error : errors_)
+      if (error) std::rethrow_exception(error);
+    return results_[sampling_rank_]->wait();
   }
 
  private:
+  std::vector<std::exception_ptr> errors_;            // one a rank, written by its thread
+  std::vector<std::shared_ptr<StepHandle>> results_;  // likewise
+  std::size_t sampling_rank_;
   std::vector<std::future<void>> pending_;
-  std::shared_ptr<StepHandle>* result_;  // of the rank that samples
+  std::exception_ptr failure_;
 };
 
 class LocalSession : public Session {
@@ -92,38 +123,37 @@ class LocalSession : public Session {
   }
 
   void prepare(const Batch& batch) override {
-    if (world() == 1) return rank(0).executable->prepare(batch);
-    auto shared = std::make_shared<Batch>(batch);
-    std::vector<std::future<void>> pending;
-    for (Rank& rank : ranks_)
-      pending.push_back(rank.worker->post([&rank, shared] { rank.executable->prepare(*shared); }));
-    wait_all(pending);
+    next_ = std::make_shared<SessionStep>(world(), sampling_rank());
+    auto shared = std::make_shared<const Batch>(batch);
+    post(next_, [shared](Executable& rank) -> std::shared_ptr<StepHandle> {
+      rank.prepare(*shared);
+      return nullptr;
+    });
   }
 
   void forward() override {
-    if (world() == 1) return rank(0).executable->forward();
-    for (Rank& rank : ranks_)
-      forwards_.push_back(rank.worker->post([&rank] { rank.executable->forward(); }));
+    TENON_ASSERT(next_ != nullptr);
+    step_ = std::exchange(next_, nullptr);
+    post(step_, [](Executable& rank) -> std::shared_ptr<StepHandle> {
+      rank.forward();
+      return nullptr;
+    });
   }
 
   std::shared_ptr<StepHandle> sample(const LateInputs& late) override {
-    if (world() == 1) return rank(0).executable->sample(late);
-    auto shared = std::make_shared<LateInputs>(late);
-    std::vector<std::future<void>> pending = std::exchange(forwards_, {});
-    for (Rank& rank : ranks_)
-      pending.push_back(rank.worker->post([&rank, shared] {
-        rank.step = rank.executable->sample(*shared);
-        rank.step->wait();
-      }));
-    return std::make_shared<JoinedStep>(std::move(pending), &ranks_[sampling_rank()].step);
+    TENON_ASSERT(step_ != nullptr);
+    auto shared = std::make_shared<const LateInputs>(late);
+    post(step_, [shared](Executable& rank) { return rank.sample(*shared); });
+    return step_;
   }
 
   Tensor read(std::string_view output) override {
-    for (std::size_t r = ranks_.size(); r-- > 0;) {  // the last stage has the logits
-      const ProgramDescription& program = ranks_[r].lowered.description;
+    TENON_CHECK(step_ != nullptr, ErrorCode::kNotFound, "\"{}\": no step has run yet", output);
+    for (int r = world(); r-- > 0;) {  // the last stage has the logits
+      const ProgramDescription& program = rank(r).lowered.description;
       for (const int value : program.outputs)
         if (program.values[static_cast<std::size_t>(value)].name == output)
-          return ranks_[r].executable->read(output);
+          return read_from(r, output);
     }
     fail(ErrorCode::kNotFound, "no output or tap \"{}\" in this session", output);
   }
@@ -151,8 +181,32 @@ class LocalSession : public Session {
   int world() const { return options_.mapping.world_size; }
   Rank& rank(int index) { return ranks_[static_cast<std::size_t>(index)]; }
   std::string owner(int index) const { return fmt::format("rank {}", index); }
-  std::size_t sampling_rank() const {
-    return ranks_.size() - static_cast<std::size_t>(options_.mapping.tp_size);
+  int sampling_rank() const { return world() - options_.mapping.tp_size; }
+
+  /// A piece of work of `step` into every rank's queue.
+  template <class Work>
+  void post(const std::shared_ptr<SessionStep>& step, const Work& work) {
+    for (int r = 0; r < world(); ++r)
+      step->add(rank(r).worker->post(
+          step->piece(step, r, [&mine = rank(r), work] { return work(*mine.executable); })));
+  }
+
+  /// In the rank's own thread, after the work posted so far. What goes wrong here ends nothing
+  /// else.
+  Tensor read_from(int index, std::string_view output) {
+    Tensor out;
+    std::exception_ptr error;
+    auto done = rank(index).worker->post([&, step = step_] {
+      try {
+        step->check(index);
+        out = rank(index).executable->read(output);
+      } catch (...) {
+        error = std::current_exception();
+      }
+    });
+    done.get();
+    if (error) std::rethrow_exception(error);
+    return out;
   }
 
   void check_limits() {
@@ -192,6 +246,7 @@ class LocalSession : public Session {
       cpu.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
       cpu.cores = share_of_cores(world(), r, threads_);
       cpu.pin = options_.pin && (world() == 1 || !cpu.cores.empty());
+      rank(r).cores = pinned_cores({.threads = cpu.threads, .pin = cpu.pin, .cores = cpu.cores});
       rank(r).backend = cpu::make_backend(cpu);
       rank(r).communicator = std::move(communicators[static_cast<std::size_t>(r)]);
     }
@@ -252,12 +307,16 @@ class LocalSession : public Session {
   }
 
   void load_ranks() {
-    if (world() == 1) return load_rank(0);
     std::vector<std::future<void>> pending;
     for (int r = 0; r < world(); ++r) {
-      rank(r).worker = std::make_unique<RankWorker>(
-          [communicator = rank(r).communicator.get()] { communicator->abort(); });
-      pending.push_back(rank(r).worker->post([this, r] { load_rank(r); }));
+      rank(r).worker = std::make_unique<RankWorker>([communicator = rank(r).communicator.get()] {
+        if (communicator != nullptr) communicator->abort();
+      });
+      pending.push_back(rank(r).worker->post([this, r] {
+        // This thread is the first of the rank's pool, so it has the first of the pool's cores.
+        if (!rank(r).cores.empty()) pin_this_thread(rank(r).cores.front());
+        load_rank(r);
+      }));
     }
     wait_all(pending);
   }
@@ -269,7 +328,8 @@ class LocalSession : public Session {
   std::vector<CacheGroup> groups_;
   int threads_ = 1;
   std::vector<Rank> ranks_;
-  std::vector<std::future<void>> forwards_;
+  std::shared_ptr<SessionStep> next_;  // prepared, not yet run
+  std::shared_ptr<SessionStep> step_;  // the last whose forward was issued
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Session: an engine lowered, packed and loaded for given devices. One step at a time is prepared,
-// run and sampled; the runtime above decides what is in it.
+// Session: an engine lowered, packed and loaded for given devices. Steps run in order in the ranks'
+// threads, while the caller prepares the next; the runtime above decides what is in them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -52,10 +52,15 @@ class Session {
                                        const SessionOptions& options);
   virtual ~Session() = default;
 
+  /// The three are called in this order for each step, by one thread. None waits for the work: what
+  /// goes wrong in it ends that step and is thrown by its handle's wait(), what is wrong with the
+  /// batch too. After a failed step a session of one rank takes the next as if nothing had been;
+  /// what the failed one did to its slots and their cache is undefined until they are reset.
   virtual void prepare(const Batch& batch) = 0;
   virtual void forward() = 0;
   virtual std::shared_ptr<StepHandle> sample(const LateInputs& late) = 0;
-  /// "logits" or a tap, of the step last waited for.
+  /// "logits" or a tap, of the last step whose forward was issued. Waits for that forward, and
+  /// throws what ended it.
   virtual Tensor read(std::string_view output) = 0;
 
   virtual const SessionOptions& options() const = 0;

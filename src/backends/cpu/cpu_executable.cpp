@@ -145,8 +145,6 @@ void CpuExecutable::prepare(const Batch& batch) {
   slots_.check_tables(batch);
   for (const CacheCommand& command : batch.commands) cache_.run(command);
   batch_ = batch;
-  sizes_ = sizes_of(batch);
-  error_ = nullptr;
 }
 
 void CpuExecutable::fill_inputs() {
@@ -192,6 +190,8 @@ void CpuExecutable::run_nodes() {
 }
 
 void CpuExecutable::forward() {
+  sizes_ = sizes_of(batch_);  // not before: read() shows the step before until now
+  error_ = nullptr;
   try {
     fill_inputs();
     run_nodes();
