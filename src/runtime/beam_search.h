@@ -15,7 +15,10 @@ namespace tenon {
 
 class BeamSearch {
  public:
-  /// `end_ids`: a beam that chooses one of them is finished (none where ignore_eos).
+  /// `end_ids`: a beam that chooses one of them is finished (none where ignore_eos). So it is with
+  /// params.stop_token_ids and, once its output ends in one, params.stop_words; none of the three
+  /// before params.min_tokens. Throws Error{kInvalidArgument} where beam_width, n or max_new_tokens
+  /// is below 1, or a number is not finite.
   BeamSearch(const SamplingParams& params, std::vector<std::int32_t> end_ids,
              std::int64_t max_new_tokens);
 
@@ -35,8 +38,10 @@ class BeamSearch {
   };
 
   /// `candidates[b]`: SequenceResult::top_logprobs[0] of open beam b; one entry before the first
-  /// step, beam_width after it. Returns the open beams, best first: beam_width of them, or fewer
-  /// where fewer continuations are allowed; empty when done().
+  /// step, beam_width after it (as many as advance() returned). Returns the open beams, best first:
+  /// beam_width of them, or fewer where fewer continuations are allowed; empty when done().
+  /// A log-probability that is not finite is no continuation; a beam without one is dropped. Where
+  /// no beam has one the search is done, and the open ones stay for best().
   std::vector<Beam> advance(std::span<const std::vector<TokenLogprob>> candidates);
 
   bool done() const { return done_; }
@@ -54,12 +59,27 @@ class BeamSearch {
     double cumulative_logprob = 0;
   };
 
+  /// A continuation of an open beam.
+  struct Choice {
+    int parent = 0;
+    TokenLogprob token;
+    double cumulative_logprob = 0;
+    double rank = 0;  ///< cumulative_logprob less what diversity takes from it
+  };
+
+  std::vector<Choice> ranked(std::span<const std::vector<TokenLogprob>> candidates) const;
+  FinishReason reason_to_end(const Choice& choice) const;
+  Open extended(const Choice& choice) const;
+  Finished finished(const Open& beam, FinishReason reason) const;
+  void keep_finished(Finished beam);
+  bool can_improve() const;
+
   SamplingParams params_;
   std::vector<std::int32_t> end_ids_;
   std::int64_t max_new_tokens_ = 0;
   std::int64_t length_ = 0;
   std::vector<Open> open_;
-  std::vector<Finished> finished_;
+  std::vector<Finished> finished_;  ///< beam_width at most, best first
   bool done_ = false;
 };
 
