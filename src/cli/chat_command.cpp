@@ -12,6 +12,7 @@
 #include "cli/line_reader.h"
 #include "cli/llm_flags.h"
 #include "cli/run_output.h"
+#include "cli/sampling_flags.h"
 #include "core/check.h"
 #include "core/nearest_name.h"
 

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "checkpoint/config_json.h"
-#include "cli/llm_flags.h"
+#include "cli/sampling_flags.h"
 
 namespace tenon::cli {
 namespace {

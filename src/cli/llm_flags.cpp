@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/llm_flags.h"
 
-#include <limits>
-
 #include "core/check.h"
 #include "core/file.h"
 
@@ -10,13 +8,7 @@ namespace tenon::cli {
 namespace {
 
 /// Flags of TensorRT-LLM's run.py whose meaning comes later, or has no place here.
-constexpr const char* kLater[] = {"--num_beams",
-                                  "--length_penalty",
-                                  "--beam_search_diversity_rate",
-                                  "--early_stopping",
-                                  "--bad_words",
-                                  "--no_repeat_ngram_size",
-                                  "--sink_token_length",
+constexpr const char* kLater[] = {"--sink_token_length",
                                   "--max_attention_window_size",
                                   "--prompt_table_path",
                                   "--prompt_tasks",
@@ -89,6 +81,7 @@ void ModelFlags::add(CommandLine& line) {
   line.option("--max_seq_len", options_.max_seq_len, "tokens of a sequence [at most 4096]");
   line.option("--max_tokens_in_paged_kv_cache", max_tokens_in_cache_,
               "cache size in tokens [batch x length, at most half of the free memory]");
+  for (const char* later : kLater) line.unsupported(later);
 }
 
 std::string ModelFlags::path() const {
@@ -111,75 +104,6 @@ LlmOptions ModelFlags::options() const {
   options.use_cache_folder = !no_cache_;
   if (!template_file_.empty()) options.chat_template = read_file(template_file_, 1 << 20);
   return options;
-}
-
-void SamplingFlags::add(CommandLine& line) {
-  line.group("Sampling (defaults: the model's generation_config.json)");
-  line.option("--temperature", temperature_, "softmax temperature; 0: greedy");
-  line.option("--top_k", top_k_, "keep the k likeliest; 0: all, 1: greedy");
-  line.option("--top_p", top_p_, "keep the smallest set of that probability; 0: all");
-  line.option("--min_p", min_p_, "keep what is that much as likely as the likeliest");
-  line.option("--repetition_penalty", repetition_penalty_, "of tokens in prompt and output");
-  line.option("--presence_penalty", presence_penalty_, "of tokens in the output");
-  line.option("--frequency_penalty", frequency_penalty_, "of tokens in the output, by count");
-  line.option("--random_seed", random_seed_, "seed of the draws");
-  line.option("--min_length", min_length_, "no end of sequence before that many tokens");
-  line.option("--num_return_sequences", num_return_sequences_, "samples of each prompt");
-  line.option("--stop_words", stop_words_, "texts that end the output");
-  line.flag("--ignore_eos", ignore_eos_, "go on past the end of sequence");
-  for (const char* later : kLater) line.unsupported(later);
-}
-
-namespace {
-
-template <class T, class Given>
-void set(T& field, const std::optional<Given>& given, const char* flag) {
-  if (!given) return;
-  if constexpr (std::is_integral_v<Given>)
-    TENON_CHECK(*given >= std::numeric_limits<std::int32_t>::min() &&
-                    *given <= std::numeric_limits<std::int32_t>::max(),
-                ErrorCode::kInvalidArgument, "{}: {} is out of range", flag, *given);
-  field = static_cast<T>(*given);
-}
-
-}  // namespace
-
-SamplingParams SamplingFlags::apply(const SamplingParams& defaults) const {
-  SamplingParams params = defaults;
-  // Asking for a way to sample means sampling, where the model's default is greedy.
-  if (params.temperature == 0.0F && !temperature_ && (top_k_ || top_p_ || min_p_))
-    params.temperature = 1.0F;
-  set(params.temperature, temperature_, "--temperature");
-  set(params.top_k, top_k_, "--top_k");
-  set(params.top_p, top_p_, "--top_p");
-  set(params.min_p, min_p_, "--min_p");
-  set(params.repetition_penalty, repetition_penalty_, "--repetition_penalty");
-  set(params.presence_penalty, presence_penalty_, "--presence_penalty");
-  set(params.frequency_penalty, frequency_penalty_, "--frequency_penalty");
-  set(params.min_tokens, min_length_, "--min_length");
-  set(params.n, num_return_sequences_, "--num_return_sequences");
-  if (random_seed_) params.seed = static_cast<std::uint64_t>(*random_seed_);
-  params.stop = stop_words_;
-  params.ignore_eos = ignore_eos_;
-  validate(params);
-  return params;
-}
-
-std::string describe(const SamplingParams& sampling) {
-  std::string text;
-  if (sampling.temperature == 0.0F || sampling.top_k == 1) {
-    text = "greedy";
-  } else {
-    text = fmt::format("temperature {:g}", sampling.temperature);
-    if (sampling.top_k > 0) text += fmt::format(", top_k {}", sampling.top_k);
-    if (sampling.top_p > 0 && sampling.top_p < 1)
-      text += fmt::format(", top_p {:g}", sampling.top_p);
-    if (sampling.min_p > 0) text += fmt::format(", min_p {:g}", sampling.min_p);
-    if (sampling.seed) text += fmt::format(", seed {}", *sampling.seed);
-  }
-  if (sampling.repetition_penalty != 1.0F)
-    text += fmt::format(", repetition_penalty {:g}", sampling.repetition_penalty);
-  return text;
 }
 
 }  // namespace tenon::cli

@@ -1,4 +1,4 @@
-// Flags that every command with a model shares: which model, how it is loaded, how it samples.
+// Flags that every command with a model shares: which model, how it is loaded.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,22 +25,5 @@ class ModelFlags {
   bool no_pin_ = false;
   bool no_cache_ = false;
 };
-
-class SamplingFlags {
- public:
-  void add(CommandLine& line);
-  /// The model's own defaults with the given flags on top.
-  SamplingParams apply(const SamplingParams& defaults) const;
-
- private:
-  std::optional<double> temperature_, top_p_, min_p_, repetition_penalty_, presence_penalty_,
-      frequency_penalty_;
-  std::optional<std::int64_t> top_k_, random_seed_, min_length_, num_return_sequences_;
-  std::vector<std::string> stop_words_;
-  bool ignore_eos_ = false;
-};
-
-/// "temperature 0.7, top_k 20, top_p 0.8", "greedy"
-std::string describe(const SamplingParams& sampling);
 
 }  // namespace tenon::cli

@@ -12,6 +12,7 @@
 #include "cli/llm_flags.h"
 #include "cli/npy.h"
 #include "cli/run_output.h"
+#include "cli/sampling_flags.h"
 #include "core/check.h"
 
 namespace tenon::cli {

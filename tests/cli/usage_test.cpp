@@ -44,7 +44,7 @@ TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
            {"build", "--model_dir", text_model(), "--max_beam_width", "2", "--output_dir", at("e")},
-           {"run", text_model(), "--input_text", "a", "--num_beams", "2"},
+           {"run", text_model(), "--input_text", "a", "--eagle_choices", "2"},
            {"convert", "--model_dir", text_model(), "--use_weight_only"}}) {
     const Result result = run(words);
     EXPECT_EQ(result.code, 6) << ::testing::PrintToString(words);
