@@ -8,6 +8,7 @@
 #include "checkpoint/engine_directory.h"
 #include "core/check.h"
 #include "core/file.h"
+#include "core/staged_directory.h"
 
 namespace tenon {
 

@@ -8,6 +8,7 @@
 #include "checkpoint/config_json.h"
 #include "core/file.h"
 #include "core/mapping.h"
+#include "core/staged_directory.h"
 
 namespace tenon {
 

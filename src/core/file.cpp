@@ -88,53 +88,15 @@ void FileWriter::close() {
   if (::close(file) != 0) fail_io(path_, "finish writing", errno);
 }
 
-StagedDirectory::StagedDirectory(fs::path destination) : destination_(std::move(destination)) {
-  if (destination_.filename().empty()) destination_ = destination_.parent_path();
-  TENON_CHECK(!destination_.empty(), ErrorCode::kInvalidArgument,
-              "the output directory has no name");
-  staging_ = destination_.string() + ".partial-" + std::to_string(::getpid());
-  std::error_code error;
-  fs::remove_all(staging_, error);
-  fs::create_directories(staging_, error);
-  if (error) fail_io(staging_, "create the directory", error.value());
-}
-
-StagedDirectory::~StagedDirectory() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(staging_, ignored);
-}
-
-void StagedDirectory::commit() {
-  std::error_code error;
-  const fs::path old = destination_.string() + ".replaced-" + std::to_string(::getpid());
-  const bool replaces = fs::exists(destination_);
-  // One step, so that the destination is whole at every moment; some file systems cannot.
-  if (replaces && ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, destination_.c_str(),
-                              RENAME_EXCHANGE) == 0) {
-    committed_ = true;
-    fs::remove_all(staging_, error);
-    return;
-  }
-  if (replaces) fs::rename(destination_, old, error);
-  if (error) fail_io(destination_, "move the old directory away", error.value());
-  fs::rename(staging_, destination_, error);
-  if (error) {
-    std::error_code ignored;
-    if (replaces) fs::rename(old, destination_, ignored);
-    fail_io(destination_, "move the finished directory into place", error.value());
-  }
-  committed_ = true;
-  if (replaces) fs::remove_all(old, error);
-}
-
-FileLock::FileLock(const fs::path& path) {
+bool FileLock::acquire(const fs::path& path, int operation) {
   while (true) {
     file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (file_ < 0) fail_io(path, "create the lock", errno);
-    while (::flock(file_, LOCK_EX) != 0) {
+    while (::flock(file_, operation) != 0) {
       if (errno == EINTR) continue;
       const int reason = errno;
-      ::close(file_);
+      ::close(std::exchange(file_, -1));
+      if (reason == EWOULDBLOCK) return false;
       fail_io(path, "take the lock", reason);
     }
     // The holder before may have removed the file: then the lock is on nothing that others see.
@@ -142,12 +104,31 @@ FileLock::FileLock(const fs::path& path) {
     struct stat there {};
     if (::fstat(file_, &mine) == 0 && ::stat(path.c_str(), &there) == 0 &&
         mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
-      return;
-    ::close(file_);
+      return true;
+    ::close(std::exchange(file_, -1));
   }
 }
 
-FileLock::~FileLock() { ::close(file_); }
+FileLock::FileLock(const fs::path& path, Kind kind) {
+  acquire(path, kind == Kind::kShared ? LOCK_SH : LOCK_EX);
+}
+
+std::optional<FileLock> FileLock::try_exclusive(const fs::path& path) {
+  FileLock lock;
+  if (!lock.acquire(path, LOCK_EX | LOCK_NB)) return std::nullopt;
+  return lock;
+}
+
+bool FileLock::share() {
+  while (::flock(file_, LOCK_SH) != 0)
+    TENON_CHECK(errno == EINTR, ErrorCode::kIo, "cannot share a lock: {}", std::strerror(errno));
+  struct stat mine {};
+  return ::fstat(file_, &mine) == 0 && mine.st_nlink > 0;
+}
+
+FileLock::~FileLock() {
+  if (file_ >= 0) ::close(file_);
+}
 
 fs::path confined_path(const fs::path& directory, std::string_view name, std::string_view where) {
   const fs::path relative(name);

@@ -1,13 +1,15 @@
-// Files and directories that appear whole or not at all, and locks between processes.
+// Files that appear whole or not at all, and locks between processes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tenon {
 
@@ -38,33 +40,32 @@ class FileWriter {
   std::uint64_t position_ = 0;
 };
 
-/// A directory built beside its destination ("NAME.partial-PID") and renamed by commit(); removed
-/// where it is destroyed before. An existing destination is replaced only by commit().
-class StagedDirectory {
- public:
-  explicit StagedDirectory(std::filesystem::path destination);
-  ~StagedDirectory();
-  StagedDirectory(const StagedDirectory&) = delete;
-  StagedDirectory& operator=(const StagedDirectory&) = delete;
-
-  const std::filesystem::path& path() const { return staging_; }
-  void commit();
-
- private:
-  std::filesystem::path destination_;
-  std::filesystem::path staging_;
-  bool committed_ = false;
-};
-
-/// Exclusive lock on a file, held until destroyed; waits for another holder.
+/// Lock on a file, made where it is missing, held until destroyed. Of the kernel's (flock): it ends
+/// with its process, however that ends.
 class FileLock {
  public:
-  explicit FileLock(const std::filesystem::path& path);
+  enum class Kind : std::uint8_t { kExclusive, kShared };
+
+  /// Waits for other holders. Throws Error{kIo}.
+  explicit FileLock(const std::filesystem::path& path, Kind kind = Kind::kExclusive);
+  /// An exclusive lock, or none where someone holds it.
+  static std::optional<FileLock> try_exclusive(const std::filesystem::path& path);
+  /// Exclusive becomes shared. Others may have come between: false where one of them removed the
+  /// file, so that this is a lock on nothing.
+  bool share();
   ~FileLock();
+  FileLock(FileLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+  FileLock& operator=(FileLock&& other) noexcept {
+    std::swap(file_, other.file_);
+    return *this;
+  }
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
 
  private:
+  FileLock() = default;
+  bool acquire(const std::filesystem::path& path, int operation);
+
   int file_ = -1;
 };
 

@@ -66,8 +66,25 @@ TEST_F(KilledBuild, LeavesNoEngineDirectory) {
   ASSERT_EQ(leftovers().size(), 1U);
   EXPECT_THAT(leftovers()[0], HasSubstr("engine.partial-"));
   EXPECT_EQ(run({"run", at("engine"), "--input_text", "a"}).code, 3);
-  EXPECT_EQ(run(words()).code, 0);
+  const Result next = run(words());
+  EXPECT_EQ(next.code, 0);
+  EXPECT_THAT(next.err, HasSubstr("killed"));
+  EXPECT_EQ(leftovers(), std::vector<std::string>{"engine"}) << "what was left is gone";
   EXPECT_EQ(run({"inspect", at("engine")}).code, 0);
+}
+
+TEST_F(KilledBuild, AKilledConversionIsTidiedToo) {
+  const std::vector<std::string> convert = {"convert", "--model_dir", text_model(), "--output_dir",
+                                            at("engine")};
+  Started started;
+  {
+    const FileSizeLimit limit(kMidway, /*ignore_signal=*/false);
+    started = start(convert);
+  }
+  EXPECT_EQ(finish(started).signal, SIGXFSZ);
+  EXPECT_EQ(leftovers().size(), 1U);
+  EXPECT_EQ(run(convert).code, 0);
+  EXPECT_EQ(leftovers(), std::vector<std::string>{"engine"});
 }
 
 TEST_F(KilledBuild, AnOldEngineOutlivesIt) {
@@ -104,6 +121,8 @@ TEST_F(KilledBuild, SigkillWheneverItComesLeavesAWholeEngineOrNone) {
     }
     fs::remove_all(at("engine"));
   }
+  EXPECT_EQ(run(words()).code, 0);
+  EXPECT_EQ(leftovers(), std::vector<std::string>{"engine"});
 }
 
 }  // namespace

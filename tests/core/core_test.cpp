@@ -16,6 +16,7 @@
 #include "core/mapping.h"
 #include "core/nearest_name.h"
 #include "core/shape.h"
+#include "core/staged_directory.h"
 #include "core/thread_pool.h"
 #include "core/utf8.h"
 #include "tenon/error.h"
