@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/tensor.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -8,13 +12,47 @@
 
 namespace tenon {
 
-std::shared_ptr<std::byte> allocate_aligned(std::size_t count) {
-  constexpr std::size_t kAlignment = 64;
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+using Block = std::shared_ptr<std::byte>;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// Aligned by the allocator, so that its red zones lie right before and behind.
+Block take(std::size_t count) {
   const std::size_t rounded = (count + kAlignment - 1) / kAlignment * kAlignment;
-  void* memory = std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
-  TENON_CHECK(memory != nullptr, ErrorCode::kResourceExhausted,
-              "out of memory: {} bytes could not be allocated", count);
+  void* memory = std::aligned_alloc(kAlignment, std::max(rounded, kAlignment));
   return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
+}
+#else
+constexpr std::size_t kMapFrom = std::size_t{128} << 10;
+
+// glibc before 2.38 does not find the room of a freed aligned block again, and a heap of such
+// blocks grows without end. So a large one is a mapping of its own, which goes back whole, and a
+// small one a plain block with room to align in.
+Block take(std::size_t count) {
+  if (count >= kMapFrom) {
+    void* memory =
+        ::mmap(nullptr, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+    return {static_cast<std::byte*>(memory), [count](std::byte* p) { ::munmap(p, count); }};
+  }
+  void* block = std::malloc(count + kAlignment);
+  if (block == nullptr) return nullptr;
+  const std::size_t past = reinterpret_cast<std::uintptr_t>(block) % kAlignment;
+  return {static_cast<std::byte*>(block) + (kAlignment - past) % kAlignment,
+          [block](std::byte*) { std::free(block); }};
+}
+#endif
+
+}  // namespace
+
+std::shared_ptr<std::byte> allocate_aligned(std::size_t count) {
+  Block block = count <= SIZE_MAX - kAlignment ? take(count) : nullptr;
+  TENON_CHECK(block != nullptr, ErrorCode::kResourceExhausted,
+              "out of memory: {} bytes could not be allocated", count);
+  return block;
 }
 
 Tensor::Tensor(DataType dtype, Shape shape) {
