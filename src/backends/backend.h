@@ -96,6 +96,7 @@ struct ProgramDescription {
   std::int64_t arena_bytes = 0;
   StepSizes limits;
   std::int64_t slots = 0;
+  std::int64_t sequence_length = 0;  ///< tokens a sequence may have; 0: what the cache holds
   std::vector<CacheGroupDescription> cache;
   std::string swap_directory;  ///< where the file of disk_blocks is made (and deleted at once)
   KernelPolicy policy;

@@ -16,14 +16,17 @@ DataType cache_type(const ProgramDescription& program, std::int64_t cache_layer)
   return DataType::kFloat32;
 }
 
-// float16 where every matrix of the node is: such a model was made for it. Vectors do not count.
+// float16 where every matrix of the node is: such a model was made for it. float32 weights are
+// multiplied with float32. Vectors do not count.
 DataType linear_type(const ProgramDescription& program, const ProgramNode& node) {
+  DataType type = DataType::kFloat16;
   for (const int weight : node.weights) {
     const WeightUse& use = program.weights[static_cast<std::size_t>(weight)];
-    if (use.shape.size() == 2 && use.spec != QuantSpec::floating(DataType::kFloat16))
-      return DataType::kBFloat16;
+    if (use.shape.size() != 2) continue;
+    if (use.spec == QuantSpec::floating(DataType::kFloat32)) return DataType::kFloat32;
+    if (use.spec != QuantSpec::floating(DataType::kFloat16)) type = DataType::kBFloat16;
   }
-  return DataType::kFloat16;
+  return type;
 }
 
 // What the reader wants the value in; float32 where it must stay as it is.

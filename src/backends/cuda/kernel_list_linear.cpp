@@ -1,0 +1,83 @@
+// Ordered kernel lists of Linear, GatedLinear and Embedding.
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/device_weight.h"
+#include "backends/cuda/linear_cublaslt.h"
+#include "backends/cuda/plain/plain_kernels.h"
+
+namespace tenon::cuda {
+namespace {
+
+template <class OpT, DataType kType>
+std::string reject(const OpT& op, const NodeView& node, const DeviceFeatures& features) {
+  return reject_cublaslt(op, node, features, kType);
+}
+
+// Matrices as the reader gives them, biases as fp32.
+std::vector<PackedNeed> plain_needs(std::size_t matrices, const NodeView& node) {
+  std::vector<PackedNeed> needs;
+  for (std::size_t i = 0; i < node.weights.size(); ++i)
+    needs.push_back(i < matrices ? canonical_need(node.weights[i]) : float_need(node.weights[i]));
+  return needs;
+}
+
+std::vector<PackedNeed> needs(const Linear& op, const NodeView& node) {
+  return plain_needs(static_cast<std::size_t>(op.segments), node);
+}
+std::vector<PackedNeed> needs(const GatedLinear&, const NodeView& node) {
+  return plain_needs(2, node);
+}
+std::vector<PackedNeed> needs(const Embedding&, const NodeView& node) {
+  return plain_needs(1, node);
+}
+
+template <DataType kType>
+constexpr KernelEntry<Linear> linear_entry(const char* name) {
+  return {.name = name,
+          .activation = kType,
+          .row_invariant = false,
+          .reject = reject<Linear, kType>,
+          .make = make_cublaslt<Linear>,
+          .needs = cublaslt_needs<Linear>};
+}
+
+template <DataType kType>
+constexpr KernelEntry<GatedLinear> gated_entry(const char* name) {
+  return {.name = name,
+          .activation = kType,
+          .row_invariant = false,
+          .reject = reject<GatedLinear, kType>,
+          .make = make_cublaslt<GatedLinear>,
+          .needs = cublaslt_needs<GatedLinear>,
+          .planned_workspace = cublaslt_workspace};
+}
+
+}  // namespace
+
+std::span<const KernelEntry<Linear>> kernels(const Linear*) {
+  static const KernelEntry<Linear> list[] = {
+      linear_entry<DataType::kBFloat16>("linear_cublaslt_bf16"),
+      linear_entry<DataType::kFloat16>("linear_cublaslt_fp16"),
+      linear_entry<DataType::kFloat32>("linear_cublaslt_fp32"),
+      {.name = "linear_plain", .reject = accept_all, .make = make_plain, .needs = needs},
+  };
+  return list;
+}
+
+std::span<const KernelEntry<GatedLinear>> kernels(const GatedLinear*) {
+  static const KernelEntry<GatedLinear> list[] = {
+      gated_entry<DataType::kBFloat16>("gated_linear_cublaslt_bf16"),
+      gated_entry<DataType::kFloat16>("gated_linear_cublaslt_fp16"),
+      gated_entry<DataType::kFloat32>("gated_linear_cublaslt_fp32"),
+      {.name = "gated_linear_plain", .reject = accept_all, .make = make_plain, .needs = needs},
+  };
+  return list;
+}
+
+std::span<const KernelEntry<Embedding>> kernels(const Embedding*) {
+  static const KernelEntry<Embedding> list[] = {
+      {.name = "embedding_plain", .reject = accept_all, .make = make_plain, .needs = needs},
+  };
+  return list;
+}
+
+}  // namespace tenon::cuda

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/device/epilogue.h"
+
+#include "backends/cuda/cuda_api.h"
+#include "backends/cuda/device/activate.h"
+#include "backends/cuda/device/element.h"
+
+namespace tenon::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+dim3 grid_of(std::int64_t rows, std::int64_t width) {
+  return {static_cast<unsigned>((width + kThreads - 1) / kThreads), static_cast<unsigned>(rows)};
+}
+
+__global__ void __launch_bounds__(kThreads)
+    bias_kernel(void* y, DataType type, const float* bias, std::int64_t width) {
+  const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
+  if (i >= width) return;
+  const std::int64_t at = blockIdx.y * width + i;
+  store(y, type, at, load(y, type, at) + bias[i]);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    gate_kernel(ActivationKind kind, const void* both, DataType both_type, const float* gate_bias,
+                const float* up_bias, void* out, DataType out_type, std::int64_t width) {
+  const std::int64_t i = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
+  if (i >= width) return;
+  const std::int64_t row = blockIdx.y;
+  float gate = load(both, both_type, row * 2 * width + i);
+  float up = load(both, both_type, (row * 2 + 1) * width + i);
+  if (gate_bias != nullptr) gate += gate_bias[i];
+  if (up_bias != nullptr) up += up_bias[i];
+  store(out, out_type, row * width + i, activate(kind, gate) * up);
+}
+
+}  // namespace
+
+void launch_add_bias(void* y, DataType type, const float* bias, std::int64_t rows,
+                     std::int64_t width, cudaStream_t stream) {
+  if (rows == 0 || width == 0) return;
+  bias_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(y, type, bias, width);
+  check_launch("add_bias");
+}
+
+void launch_gate(ActivationKind kind, const void* both, DataType both_type, const float* gate_bias,
+                 const float* up_bias, void* out, DataType out_type, std::int64_t rows,
+                 std::int64_t width, cudaStream_t stream) {
+  if (rows == 0 || width == 0) return;
+  gate_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(kind, both, both_type, gate_bias,
+                                                             up_bias, out, out_type, width);
+  check_launch("gate");
+}
+
+}  // namespace tenon::cuda
