@@ -31,6 +31,10 @@ class Communicator {
   /// Makes every rank that waits, or will wait, in a collective throw Error{kCancelled}: a rank
   /// that failed must not leave the others hanging.
   virtual void abort() noexcept = 0;
+
+  /// Undoes an abort, for all ranks: what they had begun is forgotten, messages on their way are
+  /// dropped. Called once, and only while no rank is in a collective or will enter one.
+  virtual void reset() = 0;
 };
 
 }  // namespace tenon

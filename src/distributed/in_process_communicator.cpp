@@ -58,6 +58,12 @@ class Group {
     all_here_.notify_all();
   }
 
+  /// Forgets who had come to the barrier that was aborted.
+  void reset() {
+    const std::lock_guard lock(mutex_);
+    arrived_ = 0;
+  }
+
  private:
   std::vector<Shown> mine_;
   std::mutex mutex_;
@@ -96,6 +102,12 @@ class Mailbox {
     changed_.notify_all();
   }
 
+  /// Drops what was sent and not received.
+  void reset() {
+    const std::lock_guard lock(mutex_);
+    first_ = count_ = 0;
+  }
+
  private:
   template <class Condition>
   void wait(std::unique_lock<std::mutex>& lock, const std::atomic<bool>& aborted,
@@ -128,6 +140,13 @@ struct World {
     for (auto& group : tp_groups) group->wake();
     const std::lock_guard lock(mutex);
     for (auto& entry : mailboxes) entry.second.wake();
+  }
+
+  void reset() {
+    for (auto& group : tp_groups) group->reset();
+    const std::lock_guard lock(mutex);
+    for (auto& entry : mailboxes) entry.second.reset();
+    aborted = false;
   }
 
   const Mapping mapping;
@@ -212,6 +231,7 @@ class InProcessCommunicator final : public Communicator {
   }
 
   void abort() noexcept override { world_->abort(); }
+  void reset() override { world_->reset(); }
 
  private:
   const float* floats_of(int rank) const {

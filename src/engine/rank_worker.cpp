@@ -21,16 +21,27 @@ RankWorker::~RankWorker() {
 }
 
 std::future<void> RankWorker::post(std::function<void()> work) {
-  std::packaged_task<void()> task([this, work = std::move(work)] {
+  return enqueue(std::packaged_task<void()>([this, work = std::move(work)] {
     if (failure_) refuse();
     try {
       work();
     } catch (...) {
       failure_ = std::current_exception();
+      failed_ = true;
       on_failure_();
       throw;
     }
-  });
+  }));
+}
+
+std::future<void> RankWorker::forget_failure() {
+  return enqueue(std::packaged_task<void()>([this] {
+    failure_ = nullptr;
+    failed_ = false;
+  }));
+}
+
+std::future<void> RankWorker::enqueue(std::packaged_task<void()> task) {
   std::future<void> result = task.get_future();
   {
     const std::lock_guard lock(mutex_);
@@ -40,14 +51,13 @@ std::future<void> RankWorker::post(std::function<void()> work) {
   return result;
 }
 
-/// After a failure the ranks no longer agree on what is in their caches.
+/// After a failure the ranks no longer agree on what they do.
 void RankWorker::refuse() const {
   try {
     std::rethrow_exception(failure_);
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::kInternal,
-                std::string("a rank of this session failed before (") + error.what() +
-                    "); its ranks cannot go on together: load the model again");
+    throw Error(ErrorCode::kCancelled,
+                std::string("the step before this one failed on a rank: ") + error.what());
   }
 }
 

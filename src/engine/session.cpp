@@ -2,6 +2,7 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <map>
 #include <thread>
@@ -62,6 +63,10 @@ class SessionStep : public StepHandle {
   }
   void add(std::future<void> pending) { pending_.push_back(std::move(pending)); }
 
+  /// A rank has taken over the batch; in its thread.
+  void rank_prepared() { ++prepared_; }
+  bool is_prepared() const { return prepared_ == static_cast<int>(errors_.size()); }
+
   /// Throws what ended the step on the rank, if something did. In the rank's own thread.
   void check(int rank) const {
     if (const auto& error = errors_[static_cast<std::size_t>(rank)]) std::rethrow_exception(error);
@@ -86,12 +91,22 @@ class SessionStep : public StepHandle {
   }
 
  private:
+  std::atomic<int> prepared_{0};                      // ranks
   std::vector<std::exception_ptr> errors_;            // one a rank, written by its thread
   std::vector<std::shared_ptr<StepHandle>> results_;  // likewise
   std::size_t sampling_rank_;
   std::vector<std::future<void>> pending_;
   std::exception_ptr failure_;
 };
+
+/// Whether preparing the batch changes what belongs to sequences that are not in it.
+bool changes_others(const Batch& batch) {
+  return !batch.commands.empty() ||
+         std::any_of(batch.updates.begin(), batch.updates.end(), [&](const SlotUpdate& update) {
+           return std::find(batch.slots.begin(), batch.slots.end(), update.slot) ==
+                  batch.slots.end();
+         });
+}
 
 class LocalSession : public Session {
  public:
@@ -123,11 +138,18 @@ class LocalSession : public Session {
   }
 
   void prepare(const Batch& batch) override {
+    recover();
     next_ = std::make_shared<SessionStep>(world(), sampling_rank());
+    std::erase_if(unsettled_, [](const auto& step) { return step->is_prepared(); });
+    if (changes_others(batch)) unsettled_.push_back(next_);
     auto shared = std::make_shared<const Batch>(batch);
-    post(next_, [shared](Executable& rank) -> std::shared_ptr<StepHandle> {
+    post(next_, [shared, step = next_.get(), lost = lost_](Executable& rank) {
+      TENON_CHECK(!lost, ErrorCode::kInternal,
+                  "a step that moved cache blocks of other sequences failed on a rank before; the "
+                  "ranks' caches differ: load the model again");
       rank.prepare(*shared);
-      return nullptr;
+      step->rank_prepared();
+      return std::shared_ptr<StepHandle>();
     });
   }
 
@@ -209,6 +231,23 @@ class LocalSession : public Session {
     return out;
   }
 
+  /// A rank that fails in the middle of a step aborts the communicator, so that no other waits for
+  /// it, and every rank refuses what was posted for the steps behind. Once all are idle, nothing is
+  /// left of those steps but the state of their own slots, and the ranks start afresh together. Not
+  /// so where a batch changed more than that on some ranks and not on others.
+  void recover() {
+    if (world() == 1 || std::none_of(ranks_.begin(), ranks_.end(),
+                                     [](const Rank& rank) { return rank.worker->failed(); }))
+      return;
+    std::vector<std::future<void>> idle;
+    for (Rank& rank : ranks_) idle.push_back(rank.worker->forget_failure());
+    wait_all(idle);
+    lost_ |= std::any_of(unsettled_.begin(), unsettled_.end(),
+                         [](const auto& step) { return !step->is_prepared(); });
+    unsettled_.clear();
+    rank(0).communicator->reset();
+  }
+
   void check_limits() {
     TENON_CHECK(options_.max_step_tokens >= 1 && options_.max_sequences >= 1 &&
                     options_.max_sequence_length >= 1 && options_.tokens_per_block >= 1,
@@ -239,8 +278,9 @@ class LocalSession : public Session {
   void make_ranks() {
     threads_ = options_.threads > 0 ? options_.threads : available_cores();
     ranks_ = std::vector<Rank>(static_cast<std::size_t>(world()));
-    auto communicators = world() == 1 ? std::vector<std::unique_ptr<Communicator>>(1)
-                                      : make_in_process_communicators(options_.mapping);
+    auto communicators = world() == 1             ? std::vector<std::unique_ptr<Communicator>>(1)
+                         : options_.communicators ? options_.communicators(options_.mapping)
+                                                  : make_in_process_communicators(options_.mapping);
     for (int r = 0; r < world(); ++r) {
       cpu::CpuOptions cpu;
       cpu.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
@@ -330,6 +370,9 @@ class LocalSession : public Session {
   std::vector<Rank> ranks_;
   std::shared_ptr<SessionStep> next_;  // prepared, not yet run
   std::shared_ptr<SessionStep> step_;  // the last whose forward was issued
+  // Steps that change what belongs to other sequences, and may not be prepared on every rank yet.
+  std::vector<std::shared_ptr<SessionStep>> unsettled_;
+  bool lost_ = false;  // one of them ended on some ranks only
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,8 @@ struct SessionOptions {
   std::int64_t memory_limit = 0;  ///< bytes for everything; 0: what the device has
   Taps taps;
   std::string program = "decoder";
+  /// How the ranks reach each other, one communicator a rank; unset: as threads of one process.
+  std::function<std::vector<std::unique_ptr<Communicator>>(const Mapping&)> communicators;
 };
 
 class Session {
@@ -54,8 +57,11 @@ class Session {
 
   /// The three are called in this order for each step, by one thread. None waits for the work: what
   /// goes wrong in it ends that step and is thrown by its handle's wait(), what is wrong with the
-  /// batch too. After a failed step a session of one rank takes the next as if nothing had been;
-  /// what the failed one did to its slots and their cache is undefined until they are reset.
+  /// batch too. After a failed step the session takes the next as if nothing had been: what
+  /// the failed one did to its slots and their cache is undefined until they are reset, other slots
+  /// keep theirs. With several ranks, steps issued before the failure was known fail with it, and a
+  /// batch with cache commands (or changes to slots not in it) that some ranks took over and others
+  /// did not is the end of the session.
   virtual void prepare(const Batch& batch) = 0;
   virtual void forward() = 0;
   virtual std::shared_ptr<StepHandle> sample(const LateInputs& late) = 0;

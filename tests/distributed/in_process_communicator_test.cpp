@@ -133,5 +133,39 @@ TEST(InProcessCommunicator, AbortWakesEveryone) {
   });
 }
 
+TEST(InProcessCommunicator, AfterAResetNothingIsLeftOfWhatWasAborted) {
+  const Mapping mapping{.world_size = 4, .tp_size = 2, .pp_size = 2};
+  auto communicators = make_in_process_communicators(mapping);
+  const auto on_ranks = [&](const Body& body) {
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < 4; ++rank)
+      threads.emplace_back(
+          [&, rank] { body(rank, *communicators[static_cast<std::size_t>(rank)]); });
+    for (std::thread& thread : threads) thread.join();
+  };
+  for (int round = 0; round < 3; ++round) {
+    // One of each group waits for the other, two messages lie in mailboxes, then rank 3 fails.
+    on_ranks([&](int rank, Communicator& comm) {
+      float stale = -1.F;
+      if (rank < 2) comm.send(rank + 2, std::as_bytes(std::span(&stale, 1)));
+      if (rank == 3) return comm.abort();
+      if (rank == 1) return;
+      EXPECT_THROW(comm.all_reduce({&stale, 1}), Error);
+    });
+    communicators[1]->reset();
+    on_ranks([&](int rank, Communicator& comm) {
+      float value = static_cast<float>(rank);
+      comm.all_reduce({&value, 1});
+      EXPECT_EQ(value, rank < 2 ? 1.F : 5.F);
+      float got = 0.F;
+      if (rank < 2) comm.send(rank + 2, std::as_bytes(std::span(&value, 1)));
+      if (rank >= 2) {
+        comm.receive(rank - 2, std::as_writable_bytes(std::span(&got, 1)));
+        EXPECT_EQ(got, 1.F);
+      }
+    });
+  }
+}
+
 }  // namespace
 }  // namespace tenon

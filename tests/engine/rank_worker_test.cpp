@@ -32,6 +32,25 @@ TEST(RankWorker, AFailureIsToldOnceAndRefusesWhatFollows) {
   EXPECT_EQ(told, 1);
 }
 
+TEST(RankWorker, AFailureThatIsForgottenLetsWorkGoOn) {
+  std::atomic<int> told{0};
+  std::atomic<int> ran{0};
+  RankWorker worker([&] { ++told; });
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_FALSE(worker.failed());
+    auto failed = worker.post([] { throw Error(ErrorCode::kCorrupt, "bad"); });
+    auto refused = worker.post([&] { ++ran; });
+    auto forgotten = worker.forget_failure();
+    auto done = worker.post([&] { ++ran; });
+    EXPECT_THROW(failed.get(), Error);
+    EXPECT_THROW(refused.get(), Error);
+    EXPECT_NO_THROW(forgotten.get());
+    EXPECT_NO_THROW(done.get());
+    EXPECT_EQ(told, round);
+    EXPECT_EQ(ran, round);
+  }
+}
+
 TEST(RankWorker, WaitAllPrefersTheCause) {
   RankWorker cancelled([] {});
   RankWorker broken([] {});
