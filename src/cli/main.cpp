@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "core/check.h"
+#include "core/log.h"
 #include "core/nearest_name.h"
 #include "tenon/version.h"
 
@@ -74,6 +75,7 @@ int dispatch(const std::vector<std::string>& words) {
 }  // namespace tenon::cli
 
 int main(int argc, char** argv) {
+  tenon::log::enabled("all");  // warns of unknown topics, whatever the command
   try {
     return tenon::cli::dispatch({argv + 1, argv + argc});
   } catch (const tenon::Error& error) {

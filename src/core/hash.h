@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,5 +28,10 @@ class Hasher {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// 128-bit hash of a file's whole content, as 32 hexadecimal digits: of its length and the hashes
+/// of its pieces of 16 MiB, which `threads` (0: one a core) read at once. Throws Error{kNotFound}
+/// or Error{kIo}.
+std::string hash_file(const std::filesystem::path& path, int threads = 0);
 
 }  // namespace tenon
