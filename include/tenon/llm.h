@@ -148,7 +148,10 @@ class TENON_API LLM {
   /// Tokens that one sequence, prompt and answer, may have: the limit asked for, or the cache's
   /// size.
   std::int64_t max_seq_len() const;
-  /// What it runs on, which kernels serve, the memory plan: lines of text.
+  /// In what weights, activations and cache are held, and how far that is from exact where it was
+  /// measured: one line.
+  std::string precision() const;
+  /// What it runs on, the precision, which kernels serve: lines of text.
   std::string describe() const;
   std::string memory_plan() const;
   LlmStatistics statistics() const;

@@ -52,7 +52,9 @@ ModelSource from_checkpoint(const fs::path& directory) {
   source.config = std::move(checkpoint.config);
   source.weights = std::move(checkpoint.weights);
   source.text_directory = directory;
-  source.files.push_back(directory / "manifest.json");
+  source.files.push_back(directory / "manifest.json");  // it has the small files' checksums
+  for (const auto& [name, row] : checkpoint.manifest.files.as_object("files"))
+    if (name.ends_with(".safetensors")) source.files.push_back(directory / name);
   return source;
 }
 

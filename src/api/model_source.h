@@ -24,7 +24,8 @@ struct ModelSource {
   std::shared_ptr<const WeightSource> weights;
   std::filesystem::path text_directory;      ///< tokenizer and template files; empty: none
   std::shared_ptr<const GgufMetadata> gguf;  ///< where tokenizer and template are in there
-  std::vector<std::filesystem::path> files;  ///< everything that was read, for cache keys
+  std::vector<std::filesystem::path>
+      files;  ///< config and weights that were read, in a fixed order
 };
 
 /// A Hugging Face directory or id, a GGUF file, or a checkpoint directory. Every missing, unused or

@@ -213,6 +213,8 @@ int chat_command(const Arguments& arguments) {
               "--num_return_sequences: a chat has one answer a message");
   if (flags.verbose)
     std::fprintf(stderr, "%s%s", llm.describe().c_str(), llm.memory_plan().c_str());
+  else
+    std::fprintf(stderr, "%s\n", llm.precision().c_str());
   std::fprintf(stderr, "%s, context %lld tokens, sampling: %s; /help for help\n",
                llm.config().architecture.c_str(), static_cast<long long>(llm.max_seq_len()),
                describe(sampling).c_str());

@@ -97,6 +97,7 @@ std::string outputs_as_json(const std::vector<RequestOutput>& outputs, const LLM
   Json json = Json::object();
   json.set("outputs", std::move(list));
   json.set("statistics", std::move(stats));
+  json.set("precision", llm.precision());
   return json.dump(2);
 }
 
