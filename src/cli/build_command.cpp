@@ -4,6 +4,7 @@
 #include "api/build_engine.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "core/check.h"
 #include "core/ledger.h"
 #include "tenon/error.h"
 
@@ -108,6 +109,8 @@ int build_command(const Arguments& arguments) {
   for (const char* later : kLater) line.unsupported(later);
   if (!line.parse(arguments)) return 0;
 
+  TENON_CHECK(workers >= 1, ErrorCode::kInvalidArgument, "--workers: {}, expected 1 or more",
+              workers);
   if (checkpoint.empty() == model.empty())
     throw Error(ErrorCode::kInvalidArgument,
                 "tenon build: give either --checkpoint_dir or --model_dir");

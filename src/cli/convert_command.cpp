@@ -4,6 +4,7 @@
 #include "api/convert.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "core/check.h"
 #include "core/dtype.h"
 #include "core/ledger.h"
 #include "tenon/error.h"
@@ -76,6 +77,8 @@ int convert_command(const Arguments& arguments) {
   for (const char* later : kLater) line.unsupported(later);
   if (!line.parse(arguments)) return 0;
 
+  TENON_CHECK(options.workers >= 1, ErrorCode::kInvalidArgument,
+              "--workers: {}, expected 1 or more", options.workers);
   options.output_dir = output;
   if (dtype != "auto") {
     options.dtype = parse_data_type(dtype, "--dtype");

@@ -40,6 +40,32 @@ TEST_F(Usage, WhatIsMissing) {
   EXPECT_THAT(result.err, HasSubstr("looked at"));
 }
 
+TEST_F(Usage, NumbersThatCannotBeNameTheirFlag) {
+  const std::string model = text_model();
+  for (const char* flag :
+       {"--threads", "--tp_size", "--max_batch_size", "--max_num_tokens", "--max_seq_len",
+        "--max_tokens_in_paged_kv_cache", "--max_output_len", "--num_return_sequences"}) {
+    const Result result = run({"run", model, "--no_cache", "--input_text", "a", flag, "-4"});
+    EXPECT_EQ(result.code, 2) << flag;
+    EXPECT_THAT(result.err, HasSubstr(flag));
+  }
+  for (const char* command : {"convert", "build"})
+    for (const char* value : {"-4", "0"}) {
+      const Result result =
+          run({command, "--model_dir", model, "--output_dir", at("out"), "--workers", value});
+      EXPECT_EQ(result.code, 2) << command;
+      EXPECT_THAT(result.err, AllOf(HasSubstr("--workers"), HasSubstr(value)));
+      EXPECT_FALSE(fs::exists(at("out")));
+    }
+}
+
+TEST_F(Usage, UnknownLogTopicsAreNamed) {
+  environment_["TENON_LOG"] = "cach,load";
+  const Result result = run({"--version"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("did you mean \"cache\"?"), HasSubstr("dispatch")));
+}
+
 TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
