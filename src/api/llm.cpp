@@ -23,53 +23,46 @@ constexpr std::int64_t kDefaultBatchSize = 16;
 constexpr std::int64_t kDefaultStepTokens = 512;
 constexpr std::int64_t kDefaultSequenceLength = 4096;
 
-DataType option_type(const std::string &name, const char *field,
+DataType option_type(const std::string& name, const char* field,
                      std::initializer_list<DataType> allowed) {
-  const DataType type =
-      name == "auto" ? DataType::kFloat32 : parse_data_type(name, field);
+  const DataType type = name == "auto" ? DataType::kFloat32 : parse_data_type(name, field);
   std::string names;
   for (const DataType one : allowed) {
-    if (type == one)
-      return type;
+    if (type == one) return type;
     names += std::string(names.empty() ? "" : ", ") + to_string(one);
   }
-  fail(ErrorCode::kUnsupported,
-       "{}: {} is not supported here; expected one of {}", field, name, names);
+  fail(ErrorCode::kUnsupported, "{}: {} is not supported here; expected one of {}", field, name,
+       names);
 }
 
-SessionOptions session_options(const LlmOptions &options,
-                               const BuildConfig &build) {
+SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
   SessionOptions session;
   session.mapping = options.mapping;
   session.threads = options.threads;
   session.pin = options.pin_threads;
-  session.policy.activation =
-      option_type(options.activation_dtype, "activation_dtype",
-                  {DataType::kFloat32, DataType::kBFloat16});
+  session.policy.activation = option_type(options.activation_dtype, "activation_dtype",
+                                          {DataType::kFloat32, DataType::kBFloat16});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
-  session.cache_dtype = option_type(options.kv_cache_dtype, "kv_cache_dtype",
-                                    {DataType::kFloat32, DataType::kFloat16,
-                                     DataType::kBFloat16, DataType::kInt8});
+  session.cache_dtype =
+      option_type(options.kv_cache_dtype, "kv_cache_dtype",
+                  {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
   session.tokens_per_block = build.tokens_per_block;
   session.max_sequence_length = options.max_seq_len.value_or(
-      std::min(build.max_seq_len.value_or(kDefaultSequenceLength),
-               kDefaultSequenceLength));
-  session.max_sequences = options.max_batch_size.value_or(
-      std::min(build.max_batch_size, kDefaultBatchSize));
+      std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));
+  session.max_sequences =
+      options.max_batch_size.value_or(std::min(build.max_batch_size, kDefaultBatchSize));
   session.max_step_tokens = options.max_num_tokens.value_or(
       std::max(session.max_sequences,
-               std::min(build.max_num_tokens,
-                        build.opt_num_tokens.value_or(kDefaultStepTokens))));
+               std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
   session.max_input_length = build.max_input_len.value_or(0);
-  session.all_logits =
-      options.gather_context_logits || build.gather_context_logits;
+  session.all_logits = options.gather_context_logits || build.gather_context_logits;
   session.cache_tokens = options.kv_cache_tokens;
   session.taps = {options.taps.begin(), options.taps.end()};
   return session;
 }
 
-} // namespace
+}  // namespace
 
 struct LLM::Impl {
   std::shared_ptr<Engine::Impl> engine;
@@ -79,87 +72,74 @@ struct LLM::Impl {
   std::mutex mutex;
   std::set<RequestId> active;
 
-  Impl(std::shared_ptr<Engine::Impl> opened, const LlmOptions &options)
+  Impl(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options)
       : engine(std::move(opened)) {
     const auto begin = std::chrono::steady_clock::now();
     load_text(options);
     auto session = Session::load(engine->graphs, engine->source.weights,
                                  session_options(options, engine->build));
-    executor = std::make_unique<Executor>(
-        std::move(session),
-        ExecutorOptions{.max_queue = std::int64_t{1} << 20});
-    load_seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin)
-            .count();
+    executor = std::make_unique<Executor>(std::move(session),
+                                          ExecutorOptions{.max_queue = std::int64_t{1} << 20});
+    load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
 
-  /// A model that was not written to a directory keeps its text in the GGUF
-  /// file's metadata.
-  void load_text(const LlmOptions &options) {
+  /// A model that was not written to a directory keeps its text in the GGUF file's metadata.
+  void load_text(const LlmOptions& options) {
     if (engine->source.gguf == nullptr) {
-      text = load_text_assets(engine->source.text_directory,
-                              engine->source.config, options.chat_template);
+      text = load_text_assets(engine->source.text_directory, engine->source.config,
+                              options.chat_template);
       return;
     }
     const StagedTextDirectory staged(engine->source);
-    text = load_text_assets(staged.path(), engine->source.config,
-                            options.chat_template);
+    text = load_text_assets(staged.path(), engine->source.config, options.chat_template);
   }
 
-  const Tokenizer &tokenizer() const {
+  const Tokenizer& tokenizer() const {
     TENON_CHECK(text.tokenizer != nullptr, ErrorCode::kNotFound,
-                "{}: the engine has no tokenizer; give token ids, or put a "
-                "tokenizer.json into the "
+                "{}: the engine has no tokenizer; give token ids, or put a tokenizer.json into the "
                 "model's directory and build again",
                 engine->source.name);
     return *text.tokenizer;
   }
 
-  /// Also notes the request's id in `requests`; forget() them when they have
-  /// ended.
-  std::shared_ptr<TextSink>
-  enqueue(std::size_t index, std::vector<std::int32_t> ids,
-          const SamplingParams &sampling, const OnText &on_text,
-          const std::shared_ptr<Completion> &completion,
-          std::vector<RequestId> &requests, bool context_logits = false) {
+  /// Also notes the request's id in `requests`; forget() them when they have ended.
+  std::shared_ptr<TextSink> enqueue(std::size_t index, std::vector<std::int32_t> ids,
+                                    const SamplingParams& sampling, const OnText& on_text,
+                                    const std::shared_ptr<Completion>& completion,
+                                    std::vector<RequestId>& requests, bool context_logits = false) {
     Request request;
     request.input_ids = std::move(ids);
     request.sampling = sampling;
     request.end_ids = text.end_ids;
     request.context_logits = context_logits;
-    request.generation_logits = sampling.return_generation_logits ||
-                                engine->build.gather_generation_logits;
-    auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling,
-                                           text.end_ids, on_text, completion);
+    request.generation_logits =
+        sampling.return_generation_logits || engine->build.gather_generation_logits;
+    auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling, text.end_ids, on_text,
+                                           completion);
     request.sink = sink;
     completion->add(sampling.n);
     try {
-      const std::lock_guard lock(
-          mutex); // held for both: cancel_all() misses nothing that runs
+      const std::lock_guard lock(mutex);  // held for both: cancel_all() misses nothing that runs
       requests.push_back(executor->enqueue(std::move(request)));
       active.insert(requests.back());
     } catch (...) {
-      for (int sample = 0; sample < sampling.n; ++sample)
-        completion->finish_one();
+      for (int sample = 0; sample < sampling.n; ++sample) completion->finish_one();
       throw;
     }
     return sink;
   }
 
-  std::vector<RequestOutput>
-  generate(const std::vector<std::vector<std::int32_t>> &prompts,
-           const SamplingParams &sampling, const OnText &on_text) {
+  std::vector<RequestOutput> generate(const std::vector<std::vector<std::int32_t>>& prompts,
+                                      const SamplingParams& sampling, const OnText& on_text) {
     validate(sampling);
     auto completion = std::make_shared<Completion>();
     std::vector<std::shared_ptr<TextSink>> sinks;
     std::vector<RequestId> requests;
     try {
       for (std::size_t i = 0; i < prompts.size(); ++i)
-        sinks.push_back(
-            enqueue(i, prompts[i], sampling, on_text, completion, requests));
+        sinks.push_back(enqueue(i, prompts[i], sampling, on_text, completion, requests));
     } catch (...) {
-      for (const RequestId id : requests)
-        executor->cancel(id); // of this call alone
+      for (const RequestId id : requests) executor->cancel(id);  // of this call alone
       completion->wait();
       forget(requests);
       throw;
@@ -176,92 +156,80 @@ struct LLM::Impl {
 
   void cancel() {
     const std::lock_guard lock(mutex);
-    for (const RequestId id : active)
-      executor->cancel(id);
+    for (const RequestId id : active) executor->cancel(id);
   }
 
-  void forget(const std::vector<RequestId> &requests) {
+  void forget(const std::vector<RequestId>& requests) {
     const std::lock_guard lock(mutex);
-    for (const RequestId id : requests)
-      active.erase(id);
+    for (const RequestId id : requests) active.erase(id);
   }
 
   /// One pass over `ids` that stops at the first sampled token.
-  TokenLogits one_pass(const std::vector<std::int32_t> &ids,
-                       bool context_logits) {
+  TokenLogits one_pass(const std::vector<std::int32_t>& ids, bool context_logits) {
     SamplingParams sampling;
     sampling.temperature = 0.0F;
     sampling.max_tokens = 1;
     auto completion = std::make_shared<Completion>();
     std::vector<RequestId> requests;
-    auto sink =
-        enqueue(0, ids, sampling, {}, completion, requests, context_logits);
+    auto sink = enqueue(0, ids, sampling, {}, completion, requests, context_logits);
     completion->wait();
     forget(requests);
     return std::move(sink->take().outputs.front().generation_logits);
   }
 };
 
-LLM::LLM(const std::string &path_or_id, const LlmOptions &options) {
-  load_engine(path_or_id, options.use_cache_folder,
-              [&](std::shared_ptr<Engine::Impl> engine) {
-                impl_ = std::make_unique<Impl>(std::move(engine), options);
-              });
+LLM::LLM(const std::string& path_or_id, const LlmOptions& options) {
+  load_engine(path_or_id, options.use_cache_folder, [&](std::shared_ptr<Engine::Impl> engine) {
+    impl_ = std::make_unique<Impl>(std::move(engine), options);
+  });
 }
-LLM::LLM(const Engine &engine, const LlmOptions &options)
+LLM::LLM(const Engine& engine, const LlmOptions& options)
     : impl_(std::make_unique<Impl>(engine.impl(), options)) {}
 LLM::~LLM() = default;
-LLM::LLM(LLM &&) noexcept = default;
-LLM &LLM::operator=(LLM &&) noexcept = default;
+LLM::LLM(LLM&&) noexcept = default;
+LLM& LLM::operator=(LLM&&) noexcept = default;
 
-std::vector<RequestOutput>
-LLM::generate(const std::vector<std::string> &prompts,
-              const SamplingParams &sampling, const OnText &on_text) {
+std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts,
+                                         const SamplingParams& sampling, const OnText& on_text) {
   std::vector<std::vector<std::int32_t>> ids;
-  for (const std::string &prompt : prompts)
-    ids.push_back(encode(prompt));
+  for (const std::string& prompt : prompts) ids.push_back(encode(prompt));
   std::vector<RequestOutput> outputs = impl_->generate(ids, sampling, on_text);
-  for (std::size_t i = 0; i < outputs.size(); ++i)
-    outputs[i].prompt = prompts[i];
+  for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].prompt = prompts[i];
   return outputs;
 }
 
-std::vector<RequestOutput>
-LLM::generate(const std::vector<std::string> &prompts, const OnText &on_text) {
+std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts,
+                                         const OnText& on_text) {
   return generate(prompts, default_sampling(), on_text);
 }
 
-std::vector<RequestOutput>
-LLM::generate_ids(const std::vector<std::vector<std::int32_t>> &prompts,
-                  const SamplingParams &sampling, const OnText &on_text) {
+std::vector<RequestOutput> LLM::generate_ids(const std::vector<std::vector<std::int32_t>>& prompts,
+                                             const SamplingParams& sampling,
+                                             const OnText& on_text) {
   return impl_->generate(prompts, sampling, on_text);
 }
 
-RequestOutput LLM::chat(const std::vector<ChatMessage> &messages,
-                        const SamplingParams &sampling, const OnText &on_text) {
+RequestOutput LLM::chat(const std::vector<ChatMessage>& messages, const SamplingParams& sampling,
+                        const OnText& on_text) {
   const std::string prompt = apply_chat_template(messages);
   // The template writes the special tokens itself.
-  std::vector<RequestOutput> outputs = impl_->generate(
-      {encode(prompt, /*add_special_tokens=*/false)}, sampling, on_text);
+  std::vector<RequestOutput> outputs =
+      impl_->generate({encode(prompt, /*add_special_tokens=*/false)}, sampling, on_text);
   outputs.front().prompt = prompt;
   return std::move(outputs.front());
 }
 
 void LLM::cancel_all() { impl_->cancel(); }
 
-TokenLogits LLM::logits(const std::vector<std::int32_t> &ids) {
+TokenLogits LLM::logits(const std::vector<std::int32_t>& ids) {
   return impl_->one_pass(ids, /*context_logits=*/true);
 }
 
-std::vector<float> LLM::tap(const std::vector<std::int32_t> &ids,
-                            const std::string &name,
-                            std::vector<std::int64_t> &shape) {
-  const std::int64_t limit =
-      impl_->executor->session().options().max_step_tokens;
-  TENON_CHECK(static_cast<std::int64_t>(ids.size()) <= limit,
-              ErrorCode::kInvalidArgument,
-              "tap: {} tokens; a tap shows one step, which holds at most {} "
-              "(max_num_tokens)",
+std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::string& name,
+                            std::vector<std::int64_t>& shape) {
+  const std::int64_t limit = impl_->executor->session().options().max_step_tokens;
+  TENON_CHECK(static_cast<std::int64_t>(ids.size()) <= limit, ErrorCode::kInvalidArgument,
+              "tap: {} tokens; a tap shows one step, which holds at most {} (max_num_tokens)",
               ids.size(), limit);
   impl_->one_pass(ids, /*context_logits=*/false);
   const Tensor value = impl_->executor->session().read(name);
@@ -271,87 +239,71 @@ std::vector<float> LLM::tap(const std::vector<std::int32_t> &ids,
   return values;
 }
 
-std::vector<std::int32_t> LLM::encode(std::string_view text,
-                                      bool add_special_tokens) const {
+std::vector<std::int32_t> LLM::encode(std::string_view text, bool add_special_tokens) const {
   return impl_->tokenizer().encode(text, add_special_tokens);
 }
 
-std::string LLM::decode(std::span<const std::int32_t> ids,
-                        bool skip_special_tokens) const {
+std::string LLM::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
   return impl_->tokenizer().decode(ids, skip_special_tokens);
 }
 
-std::string LLM::apply_chat_template(const std::vector<ChatMessage> &messages,
+std::string LLM::apply_chat_template(const std::vector<ChatMessage>& messages,
                                      bool add_generation_prompt) const {
   TENON_CHECK(impl_->text.chat_template != nullptr, ErrorCode::kNotFound,
-              "{}: the model has no chat template; give one with "
-              "--chat_template, or complete text "
+              "{}: the model has no chat template; give one with --chat_template, or complete text "
               "without --chat",
               impl_->engine->source.name);
-  const Tokenizer &tokenizer = impl_->tokenizer();
+  const Tokenizer& tokenizer = impl_->tokenizer();
   ChatTemplateInput input;
   input.messages = to_json(messages);
   input.add_generation_prompt = add_generation_prompt;
-  if (tokenizer.bos_id())
-    input.bos_token = tokenizer.token_text(*tokenizer.bos_id());
-  if (tokenizer.eos_id())
-    input.eos_token = tokenizer.token_text(*tokenizer.eos_id());
+  if (tokenizer.bos_id()) input.bos_token = tokenizer.token_text(*tokenizer.bos_id());
+  if (tokenizer.eos_id()) input.eos_token = tokenizer.token_text(*tokenizer.eos_id());
   return impl_->text.chat_template->render(input);
 }
 
-bool LLM::has_chat_template() const {
-  return impl_->text.chat_template != nullptr;
-}
-const SamplingParams &LLM::default_sampling() const {
-  return impl_->text.sampling;
-}
-const PretrainedConfig &LLM::config() const {
-  return impl_->engine->source.config;
-}
-const BuildConfig &LLM::build_config() const { return impl_->engine->build; }
+bool LLM::has_chat_template() const { return impl_->text.chat_template != nullptr; }
+const SamplingParams& LLM::default_sampling() const { return impl_->text.sampling; }
+const PretrainedConfig& LLM::config() const { return impl_->engine->source.config; }
+const BuildConfig& LLM::build_config() const { return impl_->engine->build; }
 
 std::int64_t LLM::max_seq_len() const {
-  const Session &session = impl_->executor->session();
+  const Session& session = impl_->executor->session();
   std::int64_t longest = session.options().max_sequence_length;
-  for (const Session::CacheGroup &group : session.cache_groups())
-    longest =
-        std::min(longest, group.blocks * session.options().tokens_per_block);
+  for (const Session::CacheGroup& group : session.cache_groups())
+    longest = std::min(longest, group.blocks * session.options().tokens_per_block);
   return longest;
 }
 
-/// bfloat16 counts as the activations' precision where some kernel does read
-/// them so.
+/// bfloat16 counts as the activations' precision where some kernel does read them so.
 std::string LLM::precision() const {
-  const Session &session = impl_->executor->session();
+  const Session& session = impl_->executor->session();
   Precision precision;
   precision.weights = weight_formats(*impl_->engine->source.weights);
   precision.cache = session.options().cache_dtype;
   if (session.options().policy.activation == DataType::kBFloat16) {
     const std::vector<std::pair<std::string, int>> kernels = session.kernels();
-    if (std::any_of(kernels.begin(), kernels.end(), [](const auto &row) {
-          return row.first.ends_with("_bf16");
-        }))
+    if (std::any_of(kernels.begin(), kernels.end(),
+                    [](const auto& row) { return row.first.ends_with("_bf16"); }))
       precision.activations = DataType::kBFloat16;
   }
   return tenon::describe(precision);
 }
 
 std::string LLM::describe() const {
-  const Session &session = impl_->executor->session();
+  const Session& session = impl_->executor->session();
   std::string text = session.describe() + "\n" + precision() + "\n";
-  for (const auto &[kernel, nodes] : session.kernels())
+  for (const auto& [kernel, nodes] : session.kernels())
     text += fmt::format("  {:<40} {} nodes\n", kernel, nodes);
   return text;
 }
 
-std::string LLM::memory_plan() const {
-  return impl_->executor->session().ledger().print();
-}
+std::string LLM::memory_plan() const { return impl_->executor->session().ledger().print(); }
 
 LlmStatistics LLM::statistics() const {
   const ExecutorStatistics stats = impl_->executor->statistics();
-  return {stats.context_tokens, stats.generated_tokens, stats.steps,
-          stats.step_seconds, impl_->load_seconds};
+  return {stats.context_tokens, stats.generated_tokens, stats.steps, stats.step_seconds,
+          impl_->load_seconds};
 }
 
-} // namespace tenon
+}  // namespace tenon
