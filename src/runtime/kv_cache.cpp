@@ -49,16 +49,13 @@ void KvCache::Impl::update_quiet(KvSequence& sequence) {
   const std::int64_t size = settings.tokens_per_block;
   const std::int64_t writing = sequence.settled / size;
   sequence.quiet_growth = kFar;
-  sequence.slide_at = kFar;
   bool quiet = true;
   for (const KvPool& pool : store.pools()) {
     const KvTable& entry = table(sequence, pool);
     sequence.quiet_growth = std::min(sequence.quiet_growth, entry.size() * size);
-    if (!pool.whole_context())
-      sequence.slide_at = std::min(sequence.slide_at, (entry.first + 1) * size + pool.window() - 1);
     quiet = quiet && !(writing < entry.size() && pool.block(entry.at(writing)).shared());
   }
-  if (!quiet || sequence.settled >= sequence.slide_at) sequence.quiet_growth = -1;
+  if (!quiet) sequence.quiet_growth = -1;
   const std::int64_t done =
       sequence.tail == nullptr ? writing : std::min(writing, sequence.committed);
   sequence.quiet_commit = (done + 1) * size;
@@ -72,6 +69,7 @@ void KvCache::Impl::set_tail(KvSequence& sequence, KvNode* tail) {
   }
 }
 
+// Windows move when the next block is wanted: before that nothing would be gained.
 void KvCache::Impl::slide(KvPool& pool, KvSequence& sequence, double now) {
   KvTable& entry = table(sequence, pool);
   const std::int64_t first = pool.first_needed(sequence.settled);
@@ -198,7 +196,6 @@ void KvCache::commit(Handle handle, std::span<const std::int32_t> tokens, std::i
   TENON_ASSERT(known <= static_cast<std::int64_t>(tokens.size()));
   if (known < sequence.quiet_commit) {
     sequence.settled = std::max(sequence.settled, known);
-    if (known >= sequence.slide_at) sequence.quiet_growth = -1;
     return;
   }
   const std::int64_t size = impl.settings.tokens_per_block;

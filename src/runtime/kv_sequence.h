@@ -49,7 +49,6 @@ struct KvSequence {
   std::int64_t quiet_growth = -1;  ///< grow() up to here has nothing to do
   std::int64_t quiet_commit = 0;   ///< commit() below this only moves `settled`
   std::int64_t settled = 0;        ///< tokens before it are never written again
-  std::int64_t slide_at = 0;       ///< from this `settled` on, grow() moves a window
   bool tables_changed = false;
   bool live = false;
 
