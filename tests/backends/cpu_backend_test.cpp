@@ -201,8 +201,7 @@ TEST(CpuBackend, IsaLevelsAgree) {
 }
 
 // The device's own last token, and a batch whose other members come and go.
-TEST(CpuBackend, SequencesDoNotDependOnEachOther) {
-  const SamplingParams random{.temperature = 1.2F, .seed = 99, .logprobs = 3};
+void expect_independence(const SamplingParams& random) {
   std::vector<std::int32_t> alone;
   {
     Loaded one(tiny_program({.deterministic = true}));
@@ -229,6 +228,20 @@ TEST(CpuBackend, SequencesDoNotDependOnEachOther) {
     result = step(*many.executable, batch_of(rows, updates));
   }
   EXPECT_EQ(together, alone);
+}
+
+TEST(CpuBackend, SequencesDoNotDependOnEachOther) {
+  expect_independence({.temperature = 1.2F, .seed = 99, .logprobs = 3});
+  expect_independence({.temperature = 1.5F,
+                       .top_p = 0.98F,
+                       .top_p_decay = 0.97F,
+                       .typical_p = 0.9F,
+                       .repetition_penalty = 1.2F,
+                       .logit_bias = {{3, 1.F}},
+                       .no_repeat_ngram_size = 2,
+                       .bad_words = {{1}, {2, 3}},
+                       .seed = 7,
+                       .logprobs = 3});
 }
 
 TEST(CpuBackend, HistoryCountsForPenaltiesAndMinimum) {

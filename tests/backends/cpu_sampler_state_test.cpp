@@ -127,6 +127,24 @@ TEST_F(CpuSlots, ParametersStayTheSlotsOwn) {
   EXPECT_EQ(history(2).output_tokens, 1);
 }
 
+TEST_F(CpuSlots, AnEvictedSequenceComesBackWithItsHistory) {
+  SamplingParams params = kAll;
+  params.top_p_reset_id = 6;
+  apply({start(0, params, {1, 2})});
+  for (const std::int32_t token : {5, 6, 5, 2, 9}) slots_.record(0, token);
+  SlotUpdate back = start(1, params, {1, 2});
+  back.outputs = {5, 6, 5, 2, 9};
+  apply({back});
+  EXPECT_EQ(slots_.at(1).last_token, 9);
+  EXPECT_EQ(history(1).order, history(0).order);
+  EXPECT_EQ(history(1).output_tokens, 5);
+  EXPECT_EQ(history(1).since_reset, 3);
+  EXPECT_EQ(history(0).since_reset, 3);
+  for (const std::int32_t token : {1, 2, 5, 6, 9})
+    EXPECT_EQ(history(1).use.at(token).outputs, history(0).use.at(token).outputs) << token;
+  EXPECT_EQ(history(1).use.at(5).outputs, 2);
+}
+
 TEST_F(CpuSlots, WhatWasNotKeptIsNotMadeUp) {
   apply({start(0, {}, {1}), start(1, kAll, {1})});
   EXPECT_THROW(apply({follow(1, 0, 5)}), Error);
