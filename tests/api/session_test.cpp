@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tenon/error.h"
+
 namespace tenon::test {
 namespace {
 
