@@ -30,6 +30,12 @@ KvCache::Handle KvCache::Impl::new_handle() {
   return handle;
 }
 
+std::int64_t KvCache::Impl::room(const KvSequence& sequence) const {
+  std::int64_t blocks = std::numeric_limits<std::int32_t>::max();
+  for (const KvPool& pool : store.pools()) blocks = std::min(blocks, table(sequence, pool).size());
+  return blocks * settings.tokens_per_block;
+}
+
 void KvCache::Impl::mark_writer(KvSequence& sequence, int count) {
   const std::int64_t index = sequence.settled / settings.tokens_per_block;
   for (KvPool& pool : store.pools())
@@ -127,22 +133,22 @@ bool KvCache::Impl::raise_promises(KvSequence& sequence, std::int64_t tokens) {
   return true;
 }
 
+// What a block is worth is said by who names it last; who says nothing leaves it as it is.
 void KvCache::Impl::retain(const KvSequence& sequence, std::int64_t block, KvNode& node) {
   if (!sequence.has_retention) return;
   const std::int64_t begin = block * settings.tokens_per_block;
   const std::int64_t end = begin + settings.tokens_per_block;
   const KvRetention& retention = sequence.retention;
   if (end > sequence.prompt_tokens) {
-    store.set_priority(node, retention.decode_priority, retention.decode_duration_seconds);
+    if (retention.decode_priority != kDefaultKvPriority || retention.decode_duration_seconds)
+      store.set_priority(node, retention.decode_priority, retention.decode_duration_seconds);
     return;
   }
   const auto touches = [&](const KvRetentionRange& range) {
     return range.begin < end && begin < range.end.value_or(sequence.prompt_tokens);
   };
   const auto range = std::find_if(retention.ranges.rbegin(), retention.ranges.rend(), touches);
-  if (range == retention.ranges.rend())
-    store.set_priority(node, kDefaultKvPriority, std::nullopt);
-  else
+  if (range != retention.ranges.rend())
     store.set_priority(node, range->priority, range->duration_seconds);
 }
 
@@ -175,11 +181,13 @@ void KvCache::Impl::commit_block(KvSequence& sequence, std::span<const std::int3
 KvCache::KvCache(const KvCacheSettings& settings) : impl_(std::make_unique<Impl>(settings)) {}
 KvCache::~KvCache() = default;
 
-bool KvCache::grow(Handle handle, std::int64_t tokens, double now) {
+bool KvCache::grow(Handle handle, std::int64_t tokens, double now, std::int64_t issued) {
   Impl& impl = *impl_;
   KvSequence& sequence = impl.live(handle);
   if (tokens <= sequence.quiet_growth) return true;
   impl.store.expire(now);
+  TENON_ASSERT(issued <= impl.room(sequence));
+  impl.settle(sequence, issued);
   if (!impl.raise_promises(sequence, tokens)) return false;
   for (KvPool& pool : impl.store.pools()) {
     impl.slide(pool, sequence, now);
@@ -199,13 +207,22 @@ void KvCache::commit(Handle handle, std::span<const std::int32_t> tokens, std::i
     return;
   }
   const std::int64_t size = impl.settings.tokens_per_block;
-  for (const KvPool& pool : impl.store.pools())
-    TENON_ASSERT(known <= impl.table(sequence, pool).size() * size);
+  TENON_ASSERT(known <= impl.room(sequence));
   impl.store.expire(now);
   impl.settle(sequence, known);
   while (sequence.tail != nullptr && (sequence.committed + 1) * size <= known)
     impl.commit_block(sequence, tokens, now);
   impl.update_quiet(sequence);
+}
+
+bool KvCache::can_fork(Handle handle, std::int64_t tokens) const {
+  const KvSequence& sequence = impl_->live(handle);
+  const std::int64_t count = impl_->blocks_of(tokens);
+  return tokens >= 0 && std::ranges::all_of(impl_->store.pools(), [&](const KvPool& pool) {
+           const KvTable& table = impl_->table(sequence, pool);
+           const std::int64_t first = pool.first_needed(tokens);
+           return count <= table.size() && (first >= count || table.first <= first);
+         });
 }
 
 std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
@@ -216,14 +233,11 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
   const std::int64_t count = impl.blocks_of(tokens);
   const std::int64_t reserve = std::max(reserve_tokens, tokens);
   KvSequence* parent = &impl.live(handle);
-  for (const KvPool& pool : impl.store.pools()) {
-    const KvTable& table = impl.table(*parent, pool);
-    TENON_CHECK(tokens >= 0 && count <= table.size() && table.first <= pool.first_needed(tokens),
-                ErrorCode::kInternal,
-                "[kv cache] sequence {} holds blocks {} to {} in group {}; {} tokens of it cannot "
-                "be shared",
-                handle, table.first, table.size(), pool.group(), tokens);
-  }
+  TENON_CHECK(
+      can_fork(handle, tokens), ErrorCode::kInternal,
+      "[kv cache] {} tokens of sequence {} cannot be shared: it holds {}, of which a window "
+      "may have lost the first",
+      tokens, handle, impl.room(*parent));
   impl.settle(*parent, tokens);
   for (const KvPool& pool : impl.store.pools()) {
     std::int64_t wanted = pool.most_held(reserve);

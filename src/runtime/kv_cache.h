@@ -82,18 +82,22 @@ class KvCache {
   /// Whether a start could ever succeed on an empty cache.
   bool fits(std::int64_t reserve_tokens) const;
 
-  /// Makes room for tokens [0, tokens), of which those that are neither cached at the start nor
-  /// committed may be written: takes blocks, copies a shared block that would be written, gives
-  /// back what fell out of the window of the first such token. False: no room, nothing has changed;
-  /// never within the reservation (in a window group: as long as grow() is at most
-  /// max_step_tokens + 1 ahead of commit()). Beyond it, success makes `tokens` the reservation.
-  bool grow(Handle handle, std::int64_t tokens, double now);
+  /// Makes room for tokens [0, tokens): takes blocks, copies a shared block that would be written,
+  /// gives back what fell out of a window. Tokens before `issued` are computed by steps that have
+  /// been issued already: none of them is written again, and the next step's first token, from
+  /// which windows are counted, is no earlier (those cached at the start or committed count as
+  /// issued without it). False: no room, nothing has changed; never within the reservation (in a
+  /// window group: for at most max_step_tokens + 1 tokens that are not issued). Beyond it, success
+  /// makes `tokens` the reservation.
+  bool grow(Handle handle, std::int64_t tokens, double now, std::int64_t issued = 0);
   /// The first `known` tokens of the sequence are these and a step that computes them has been
-  /// issued: whole blocks can be found by others from now on, and windows move on. `tokens` must
+  /// issued: whole blocks can be found by others from now on. `tokens` must
   /// begin with what was committed before. Where another sequence that has committed an equal
   /// block still holds it, this one gives up its own for that one (the table changes), so that
   /// equal prefixes share their blocks even where they ran at the same time.
   void commit(Handle handle, std::span<const std::int32_t> tokens, std::int64_t known, double now);
+  /// Whether `handle` still holds what the next step after its first `tokens` tokens reads.
+  bool can_fork(Handle handle, std::int64_t tokens) const;
   /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
   /// another: a step that computes them has been issued. Its whole table counts as changed.
   /// nullopt: no room for its reservation. Throws Error{kInternal} where a window has moved past

@@ -42,6 +42,8 @@ struct KvCache::Impl {
   }
 
   KvSequence& live(Handle handle);
+  /// Tokens that its tables reach over.
+  std::int64_t room(const KvSequence& sequence) const;
   Handle new_handle();
   /// The block that the next token is written to: where it is there, the sequence is its writer.
   void mark_writer(KvSequence& sequence, int count);

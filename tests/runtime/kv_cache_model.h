@@ -6,8 +6,7 @@
 
 #include <gmock/gmock.h>
 
-#include <map>
-#include <set>
+#include <utility>
 #include <vector>
 
 #include "runtime/kv_cache.h"
@@ -75,6 +74,8 @@ class CacheModel {
 
   KvCache cache;
   double now = 0;
+  /// Whole blocks alone are committed, when the step after theirs has been planned.
+  bool one_step_behind = false;
 
   std::optional<ModelSequence> start(const Tokens& tokens, std::int64_t reserve,
                                      std::string_view salt = {},
@@ -107,7 +108,8 @@ class CacheModel {
   bool plan(ModelSequence& sequence, std::int64_t count, std::int64_t drafts = 0,
             bool late = false) {
     const std::int64_t end = sequence.cached + count;
-    const bool room = cache.grow(sequence.handle, end + drafts, now);
+    const bool room =
+        cache.grow(sequence.handle, end + drafts, now, one_step_behind ? sequence.cached : 0);
     EXPECT_TRUE(room || end + drafts > sequence.reserve) << "a reservation was not honoured";
     if (room) planned_.push_back({&sequence, sequence.cached, end, drafts, late});
     return room;
@@ -120,11 +122,9 @@ class CacheModel {
     for (const CacheCommand& command : commands) memory_.run(command);
     for (const Planned& each : planned_) write(each);
     for (const Planned& each : planned_) read(each);
-    for (Planned& each : planned_) {
-      each.sequence->cached = each.end;
-      cache.commit(each.sequence->handle, each.sequence->tokens, each.end - (each.late ? 1 : 0),
-                   now);
-    }
+    const std::vector<Planned> before = std::exchange(to_commit_, planned_);
+    for (const Planned& each : planned_) each.sequence->cached = each.end;
+    for (const Planned& each : one_step_behind ? before : planned_) commit(each);
     planned_.clear();
   }
 
@@ -139,7 +139,9 @@ class CacheModel {
   }
 
   void release(ModelSequence& sequence) {
-    std::erase_if(planned_, [&](const Planned& each) { return each.sequence == &sequence; });
+    const auto is_its = [&](const Planned& each) { return each.sequence == &sequence; };
+    std::erase_if(planned_, is_its);
+    std::erase_if(to_commit_, is_its);
     cache.release(sequence.handle, now);
   }
 
@@ -163,6 +165,12 @@ class CacheModel {
     std::int64_t drafts;
     bool late;
   };
+
+  void commit(const Planned& each) {
+    std::int64_t known = each.end - (each.late ? 1 : 0);
+    if (one_step_behind) known -= known % settings_.tokens_per_block;
+    cache.commit(each.sequence->handle, each.sequence->tokens, known, now);
+  }
 
   void update_tables(ModelSequence& sequence) {
     const auto changes = cache.take_table_changes(sequence.handle);
@@ -206,6 +214,7 @@ class CacheModel {
   KvCacheSettings settings_;
   SimulatedMemory memory_;
   std::vector<Planned> planned_;
+  std::vector<Planned> to_commit_;
 };
 
 inline Tokens tokens_from(std::int32_t begin, std::int64_t count) {

@@ -15,7 +15,9 @@ std::uint64_t weak_hash(std::uint64_t parent, std::span<const std::int32_t> toke
 class Workload {
  public:
   Workload(const KvCacheSettings& settings, std::uint32_t seed)
-      : random_(seed), settings_(settings), model_(settings) {}
+      : random_(seed), settings_(settings), model_(settings) {
+    model_.one_step_behind = chance(0.5);
+  }
 
   void run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFatalFailure(); ++i) {
@@ -88,9 +90,8 @@ class Workload {
     ModelSequence& parent = *running_[static_cast<std::size_t>(
         number(0, static_cast<std::int64_t>(running_.size()) - 1))];
     if (parent.cached == 0) return;
-    // A window may have moved past an earlier token.
-    const std::int64_t tokens =
-        whole_context() && chance(0.3) ? number(1, parent.cached) : parent.cached;
+    const std::int64_t tokens = chance(0.3) ? number(0, parent.cached) : parent.cached;
+    if (!model_.cache.can_fork(parent.handle, tokens)) return;  // a window has moved past them
     auto child = model_.fork(parent, tokens, tokens + number(0, 12));
     model_.cache.check_invariants();
     if (child) running_.push_back(std::make_unique<ModelSequence>(*std::move(child)));
@@ -105,11 +106,6 @@ class Workload {
     const std::int64_t drafts = chance(0.2) ? number(0, settings_.max_step_tokens - count) : 0;
     model_.plan(sequence, count, drafts, chance(0.4));
     model_.cache.check_invariants();
-  }
-
-  bool whole_context() const {
-    return std::ranges::all_of(settings_.groups,
-                               [](const KvCacheGroup& group) { return group.window == 0; });
   }
 
   void release(std::size_t s) {

@@ -150,7 +150,10 @@ TEST(KvCache, AForkBehindTheWindowIsABug) {
   CacheModel model(settings_with({{.window = 4, .blocks = 20}}, 4));
   auto a = model.start(tokens_from(0, 24), 24);
   ASSERT_TRUE(a && model.run(*a));
+  EXPECT_FALSE(model.cache.can_fork(a->handle, 4));
   EXPECT_THROW(model.cache.fork(a->handle, 4, 8, 0), Error);
+  EXPECT_THROW(model.cache.fork(a->handle, 25, 28, 0), Error);
+  EXPECT_TRUE(model.fork(*a, 0, 8));  // nothing but its salt
 }
 
 TEST(KvCache, ReservationsAreKeptAndRefusedInTime) {
@@ -258,6 +261,17 @@ TEST(KvCache, OutputHasAPriorityOfItsOwn) {
   const auto stored = events.cache.take_events();
   for (const KvCacheEvent& event : stored) priorities.push_back(event.priority);
   EXPECT_THAT(priorities, ElementsAre(60, 70, 20, 20));
+}
+
+TEST(KvCache, WhoSaysNothingLeavesAPriorityAsItIs) {
+  CacheModel model(settings_with({{.blocks = 6}}));
+  const KvRetention high{.ranges = {{.priority = 80}}};
+  const KvRetention nothing;
+  model.serve(tokens_from(0, 12), {}, &high);
+  model.serve(tokens_from(0, 12), {}, &nothing);
+  model.serve(tokens_from(100, 12));
+  model.serve(tokens_from(200, 12));
+  EXPECT_EQ(model.cache.reusable_tokens(start_of(tokens_from(0, 13))), 12);
 }
 
 TEST(KvCache, RefusesPrioritiesOutOfRange) {
