@@ -102,7 +102,9 @@ Graph build_graph(const PretrainedConfig& config) {
                          .gather_output = true};
   head.share.axis = "vocab";
   if (config.share_embedding_table) head.tied_weight = embedding.name + ".weight";
-  builder.output(head.emit(builder, norm.emit(builder, x)), "logits");
+  const ValueId hidden = norm.emit(builder, x);
+  builder.output(head.emit(builder, hidden), "logits");
+  builder.output(hidden, "hidden_states");  // one row a logit row: what embeddings are made of
   return builder.finish();
 }
 

@@ -27,7 +27,8 @@ TEST(DecoderGraph, InputsOutputsAndTraits) {
   EXPECT_EQ(to_string(graph.value(graph.find_value("token_ids")).type), "int32 [T]");
   EXPECT_EQ(to_string(graph.value(graph.find_value("positions")).type), "int32 [T]");
   EXPECT_EQ(to_string(graph.value(graph.find_value("logit_rows")).type), "int32 [L]");
-  EXPECT_THAT(graph.outputs, ElementsAre(graph.find_value("logits")));
+  EXPECT_THAT(graph.outputs,
+              ElementsAre(graph.find_value("logits"), graph.find_value("hidden_states")));
   EXPECT_EQ(to_string(graph.value(graph.find_value("logits")).type), "float32 [L, 96]");
 
   ASSERT_EQ(graphs.traits.cache_layers.size(), 3U);
@@ -63,7 +64,7 @@ TEST(DecoderGraph, OnlyWantedRowsReachTheHead) {
   for (const Node& node : graph.nodes)
     if (node.layer < 0) names.push_back(name_of(node.op));
   EXPECT_THAT(names, ElementsAre("embedding", "gather_rows", "norm", "linear"));
-  EXPECT_EQ(to_string(graph.value(graph.find_value("ln_f")).type), "float32 [L, 32]");
+  EXPECT_EQ(to_string(graph.value(graph.find_value("hidden_states")).type), "float32 [L, 32]");
 }
 
 TEST(DecoderGraph, ShardAxesAndMarks) {
