@@ -348,9 +348,17 @@ TEST(CpuBackend, CopiedBlocksContinueASequence) {
 
 TEST(CpuBackend, PlanIsWhatLoadDraws) {
   for (const char* isa : {"", "baseline"}) {
-    Loaded loaded(tiny_program({.max_isa = isa}, DataType::kInt8));
-    for (const Ledger::Row& row : loaded.ledger.rows())
+    ProgramDescription program = tiny_program({.max_isa = isa}, DataType::kInt8);
+    program.cache[0].host_blocks = 3;
+    Loaded loaded(program);
+    std::int64_t host = 0;
+    const std::vector<Ledger::Row> rows = loaded.ledger.rows();
+    for (const Ledger::Row& row : rows) {
       EXPECT_EQ(row.planned, row.drawn) << row.name;
+      if (row.kind == MemoryKind::kHost) host += row.drawn;
+    }
+    EXPECT_EQ(host, PagedCache::swapped_bytes(program.cache));
+    EXPECT_GT(host, 0);
     EXPECT_EQ(loaded.ledger.drawn(), loaded.planned);
     loaded.executable.reset();
     EXPECT_EQ(loaded.ledger.drawn(), 0);

@@ -100,12 +100,16 @@ class CpuBackend final : public Backend {
       packed += kernel.planned_bytes;
       workspace = std::max(workspace, kernel.planned_workspace);
     }
-    return {{MemoryKind::kWeights, "packed weights", packed},
-            {MemoryKind::kCache, "cache", PagedCache::bytes(program.cache)},
-            {MemoryKind::kWorkspace, "activations", CpuExecutable::activation_bytes(program)},
-            {MemoryKind::kWorkspace, "kernel workspace",
-             workspace + RopeTables::bytes(program.nodes, program.limits)},
-            {MemoryKind::kLogits, "sampler", CpuExecutable::sampler_bytes(program, pool_->size())}};
+    std::vector<MemoryRow> rows = {
+        {MemoryKind::kWeights, "packed weights", packed},
+        {MemoryKind::kCache, "cache", PagedCache::bytes(program.cache)},
+        {MemoryKind::kWorkspace, "activations", CpuExecutable::activation_bytes(program)},
+        {MemoryKind::kWorkspace, "kernel workspace",
+         workspace + RopeTables::bytes(program.nodes, program.limits)},
+        {MemoryKind::kLogits, "sampler", CpuExecutable::sampler_bytes(program, pool_->size())}};
+    if (const std::int64_t swapped = PagedCache::swapped_bytes(program.cache))
+      rows.push_back({MemoryKind::kHost, "swapped cache", swapped});
+    return rows;
   }
 
   std::shared_ptr<ThreadPool> pool_;

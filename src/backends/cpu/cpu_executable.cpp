@@ -90,7 +90,7 @@ CpuExecutable::CpuExecutable(Parts parts)
       logits_(find_logits(parts_.program)),
       vocabulary_(vocabulary_of(parts_.program)),
       isa_(isa_kernels(CpuFeatures::detect(parts_.program.policy.max_isa))),
-      cache_(parts_.program.cache),
+      cache_(parts_.program.cache, parts_.program.swap_directory),
       slots_(parts_.program.slots, parts_.program.cache) {
   const auto allocate = [](std::int64_t bytes) {
     return allocate_aligned(static_cast<std::size_t>(std::max<std::int64_t>(bytes, 64)));

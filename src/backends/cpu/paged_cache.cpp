@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -49,6 +50,37 @@ constexpr std::int64_t kSlack = 256;
 
 std::int64_t layer_bytes(const PoolBytes& pool) {
   return pool.keys + pool.values + 2 * pool.scales + kSlack;
+}
+
+// What one block has in one layer: `bytes` from base + block * bytes.
+struct BlockPart {
+  std::byte* base = nullptr;
+  std::int64_t bytes = 0;
+};
+
+std::array<BlockPart, 4> parts_of(const CacheLayer& layer) {
+  const std::int64_t rows = layer.kv_heads * layer.head_dim;
+  const auto size = static_cast<std::int64_t>(size_of(layer.dtype));
+  const std::int64_t scales =
+      layer.dtype == DataType::kInt8
+          ? layer.kv_heads * layer.key_stride * static_cast<std::int64_t>(sizeof(float))
+          : 0;
+  return {{{layer.keys, rows * layer.key_stride * size},
+           {layer.values, rows * layer.block_tokens * size},
+           {reinterpret_cast<std::byte*>(layer.key_scales), scales},
+           {reinterpret_cast<std::byte*>(layer.value_scales), scales}}};
+}
+
+// Of all layers of the group.
+std::int64_t swapped_block_bytes(const CacheGroupDescription& group) {
+  std::int64_t bytes = 0;
+  for (const BlockPart& part : parts_of({.dtype = group.dtype,
+                                         .kv_heads = group.kv_heads,
+                                         .head_dim = group.head_dim,
+                                         .block_tokens = group.tokens_per_block,
+                                         .key_stride = key_stride(group.tokens_per_block)}))
+    bytes += part.bytes;
+  return bytes * static_cast<std::int64_t>(group.layers.size());
 }
 
 // Large pages save page walks: attention reads blocks in no order. A refusal costs speed alone.
@@ -121,11 +153,21 @@ std::int64_t PagedCache::bytes(std::span<const CacheGroupDescription> groups) {
   return total;
 }
 
-PagedCache::PagedCache(std::span<const CacheGroupDescription> groups)
+std::int64_t PagedCache::swapped_bytes(std::span<const CacheGroupDescription> groups) {
+  std::int64_t total = 0;
+  for (const CacheGroupDescription& group : groups)
+    total += swapped_block_bytes(group) * group.host_blocks;
+  return total;
+}
+
+PagedCache::PagedCache(std::span<const CacheGroupDescription> groups,
+                       const std::string& swap_directory)
     : groups_(groups.begin(), groups.end()) {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const CacheGroupDescription& group = groups_[g];
     const PoolBytes pool = pool_bytes(group);
+    swapped_.push_back(std::make_unique<SwapSpace>(group.host_blocks, group.disk_blocks,
+                                                   swapped_block_bytes(group), swap_directory));
     for (const std::int64_t index : group.layers) {
       if (index >= static_cast<std::int64_t>(layers_.size()))
         layers_.resize(static_cast<std::size_t>(index) + 1);
@@ -154,24 +196,35 @@ const CacheLayer& PagedCache::layer(std::int64_t cache_layer) const {
 }
 
 void PagedCache::run(const CacheCommand& command) {
+  using Kind = CacheCommand::Kind;
   TENON_ASSERT(command.group >= 0 && command.group < static_cast<int>(groups_.size()));
-  for (const std::int64_t index : groups_[static_cast<std::size_t>(command.group)].layers) {
-    const CacheLayer& layer = this->layer(index);
-    TENON_ASSERT(command.source >= 0 && command.source < layer.blocks);
-    TENON_ASSERT(command.destination >= 0 && command.destination < layer.blocks);
-    const auto copy = [&](std::byte* base, std::int64_t elements, std::size_t size) {
-      const auto bytes = static_cast<std::size_t>(elements) * size;
-      if (command.source == command.destination) return;
-      std::memcpy(base + static_cast<std::size_t>(command.destination) * bytes,
-                  base + static_cast<std::size_t>(command.source) * bytes, bytes);
-    };
-    const std::int64_t rows = layer.kv_heads * layer.head_dim;
-    copy(layer.keys, rows * layer.key_stride, size_of(layer.dtype));
-    copy(layer.values, rows * layer.block_tokens, size_of(layer.dtype));
-    if (layer.dtype != DataType::kInt8) continue;
-    copy(reinterpret_cast<std::byte*>(layer.key_scales), layer.kv_heads * layer.key_stride, 4);
-    copy(reinterpret_cast<std::byte*>(layer.value_scales), layer.kv_heads * layer.key_stride, 4);
-  }
+  const CacheGroupDescription& group = groups_[static_cast<std::size_t>(command.group)];
+  SwapSpace& swapped = *swapped_[static_cast<std::size_t>(command.group)];
+  const auto check = [&](const char* what, std::int32_t block, bool on_device) {
+    const std::int64_t count = on_device ? group.blocks : swapped.blocks();
+    TENON_CHECK(block >= 0 && block < count, ErrorCode::kInternal,
+                "[kv cache] {} {} of {} is not there in group {}", what, block, count,
+                command.group);
+  };
+  check("source block", command.source,
+        command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapOut);
+  check("destination block", command.destination,
+        command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapIn);
+  if (command.kind == Kind::kMoveSwapped) return swapped.move(command.source, command.destination);
+
+  std::int64_t offset = 0;  // in a swapped block
+  for (const std::int64_t index : group.layers)
+    for (const BlockPart& part : parts_of(layer(index))) {
+      std::byte* source = part.base + command.source * part.bytes;
+      std::byte* destination = part.base + command.destination * part.bytes;
+      if (command.kind == Kind::kSwapOut)
+        swapped.store(command.destination, offset, source, part.bytes);
+      else if (command.kind == Kind::kSwapIn)
+        swapped.load(command.source, offset, destination, part.bytes);
+      else if (source != destination && part.bytes > 0)
+        std::memcpy(destination, source, static_cast<std::size_t>(part.bytes));
+      offset += part.bytes;
+    }
 }
 
 void write_token(const CacheLayer& layer, std::int32_t block, std::int64_t offset,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/cpu/swap_space.h"
 
 namespace tenon::cpu {
 
@@ -32,15 +33,19 @@ struct CacheLayer {
 
 class PagedCache {
  public:
-  /// Bytes of all pools, for the plan.
+  /// Bytes of all pools, and of the swapped blocks in memory, for the plan.
   static std::int64_t bytes(std::span<const CacheGroupDescription> groups);
+  static std::int64_t swapped_bytes(std::span<const CacheGroupDescription> groups);
 
-  /// Throws Error{kUnsupported} for an element type it does not know, Error{kResourceExhausted}.
-  explicit PagedCache(std::span<const CacheGroupDescription> groups);
+  /// Throws Error{kUnsupported} for an element type it does not know, Error{kResourceExhausted};
+  /// Error{kIo} or Error{kInvalidArgument} where disk blocks find no place in `swap_directory`.
+  explicit PagedCache(std::span<const CacheGroupDescription> groups,
+                      const std::string& swap_directory = {});
 
   const CacheLayer& layer(std::int64_t cache_layer) const;
   std::span<const CacheGroupDescription> groups() const { return groups_; }
 
+  /// Throws Error{kInternal} for a block that is not there, Error{kIo}.
   void run(const CacheCommand& command);
 
   /// Tables of the step: [group][sequence], views that stay valid during the step. A block that
@@ -56,6 +61,7 @@ class PagedCache {
   std::vector<CacheGroupDescription> groups_;
   std::vector<CacheLayer> layers_;  // by cache_layer; blocks 0 where there is none
   std::vector<std::shared_ptr<std::byte>> memory_;
+  std::vector<std::unique_ptr<SwapSpace>> swapped_;  // by group
   std::vector<std::vector<std::span<const std::int32_t>>> tables_;
 };
 
