@@ -44,6 +44,10 @@ void Ledger::plan(MemoryKind kind, std::string_view name, std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     row(kind, name).planned += bytes;
   }
+  check();
+}
+
+void Ledger::check() const {
   TENON_CHECK(limit_ == 0 || planned() <= limit_, ErrorCode::kResourceExhausted,
               "out of memory on {}: the plan needs {}, the limit is {}\n{}", device_,
               format_bytes(planned()), format_bytes(limit_), print());

@@ -1,5 +1,6 @@
 // The memory ledger of one device: every row is planned before anything is loaded and then drawn
-// from, so that the plan is the truth. Rows that we own are exact; foreign ones are predictions.
+// from, so that the plan is the truth. Rows that we own are exact; host and foreign ones are
+// predictions.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -39,10 +40,13 @@ class Ledger {
   /// Plans `bytes` more under (kind, name). Throws Error{kResourceExhausted} with the whole ledger
   /// where the sum of all planned rows passes the limit.
   void plan(MemoryKind kind, std::string_view name, std::int64_t bytes);
+  /// Throws that error where the sum passes the limit: for who plans everything first, so that the
+  /// error shows the whole ledger.
+  void check() const;
   /// Records that `bytes` (negative: given back) were taken.
   void draw(MemoryKind kind, std::string_view name, std::int64_t bytes);
 
-  /// For who learns the limit after the ledger was made; before any plan().
+  /// For who learns the limit after the ledger was made, or plans everything before it counts.
   void set_limit(std::int64_t bytes) { limit_ = bytes; }
 
   const std::string& device() const { return device_; }

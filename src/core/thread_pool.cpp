@@ -31,10 +31,11 @@ int pool_size(const ThreadPool::Options& options) {
 
 }  // namespace
 
-void pin_this_thread(int core) {
+void keep_this_thread_on(const std::vector<int>& cores) {
+  if (cores.empty()) return;
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(core, &set);
+  for (const int core : cores) CPU_SET(core, &set);
   pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
@@ -107,7 +108,7 @@ struct ThreadPool::Impl {
   }
 
   void loop(int worker, int core) {
-    if (core >= 0) pin_this_thread(core);
+    if (core >= 0) keep_this_thread_on({core});
     std::uint64_t seen = 0;
     while (true) {
       constexpr int kSpins = 4000;  // about 0.1 ms, longer than a gap between two kernels

@@ -44,11 +44,12 @@ class ThreadPool {
 /// Logical processors to pin to, one per physical core, within the affinity mask.
 std::vector<int> physical_cores();
 
-/// The core of each thread of such a pool, the caller's first; empty: none is pinned. The pool pins
-/// its own threads; a thread that lives to be the pool's caller pins itself.
+/// The cores of such a pool, one a thread; empty: none is pinned. The pool pins its own threads,
+/// not its caller.
 std::vector<int> pinned_cores(const ThreadPool::Options& options);
-/// A refusal costs speed alone.
-void pin_this_thread(int core);
+/// The calling thread runs on these cores alone; empty: changes nothing. A refusal costs speed
+/// alone.
+void keep_this_thread_on(const std::vector<int>& cores);
 
 /// Cores' worth of time that the control group (cgroup) grants; 0: no limit.
 double cpu_quota();

@@ -66,7 +66,6 @@ std::vector<CacheGroupDescription> describe_cache(const Graph& graph, const Engi
     group.window = layout.window;
     group.dtype = options.cache_dtype;
     group.tokens_per_block = options.tokens_per_block;
-    group.blocks = options.cache_blocks.at(groups.size());
     for (const std::int64_t layer : layout.layers)
       if (const auto found = local_of_global.find(layer); found != local_of_global.end()) {
         group.layers.push_back(found->second);

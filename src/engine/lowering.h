@@ -24,10 +24,9 @@ struct LoweringOptions {
   KernelPolicy policy;
   DataType cache_dtype = DataType::kFloat32;
   std::int64_t tokens_per_block = 32;
-  std::vector<std::int64_t> cache_blocks;  ///< per cache group (cache_groups())
 };
 
-/// A program and where its weights lie in the whole.
+/// A program and where its weights lie in the whole. Its cache groups have no blocks yet.
 struct LoweredProgram {
   Graph graph;  ///< after all passes: for printing
   ProgramDescription description;

@@ -10,15 +10,16 @@
 #include "backends/cpu/cpu_backend.h"
 #include "core/check.h"
 #include "core/log.h"
+#include "core/process_memory.h"
 #include "core/thread_pool.h"
 #include "distributed/in_process_communicator.h"
+#include "engine/cache_size.h"
 #include "engine/rank_worker.h"
 
 namespace tenon {
 namespace {
 
 constexpr std::int64_t kMaxRows = std::int64_t{1} << 24;
-constexpr std::int64_t kMaxCacheTokens = std::int64_t{1} << 40;
 
 /// One rank: its device, its program, its way to the others, and the thread that does its work.
 struct Rank {
@@ -27,7 +28,7 @@ struct Rank {
   std::unique_ptr<Communicator> communicator;
   std::unique_ptr<Executable> executable;
   std::unique_ptr<RankWorker> worker;
-  std::vector<int> cores;  // of its threads, the worker first; empty: not pinned
+  std::vector<int> cores;  // of its threads; empty: not pinned
 };
 
 /// Cores of rank `index`: an even share, empty where there are fewer cores than ranks.
@@ -110,25 +111,28 @@ bool changes_others(const Batch& batch) {
 
 class LocalSession : public Session {
  public:
+  enum class Load : std::uint8_t { kNo, kYes };
+
   LocalSession(const ModelGraphs& graphs, std::shared_ptr<const WeightSource> weights,
-               const SessionOptions& options)
-      : options_(options),
-        traits_(graphs.traits),
-        weights_(std::move(weights)),
-        ledger_("cpu", options.memory_limit) {
+               const SessionOptions& options, Load load)
+      : options_(options), traits_(graphs.traits), weights_(std::move(weights)), ledger_("cpu") {
+    if (options_.kv_cache.tokens_per_block != 0)
+      options_.tokens_per_block = options_.kv_cache.tokens_per_block;
     options_.mapping = checked_mapping(options_.mapping);
     check_limits();
     const auto program = graphs.programs.find(options_.program);
     TENON_CHECK(program != graphs.programs.end(), ErrorCode::kNotFound,
                 "the engine has no program \"{}\"", options_.program);
     make_ranks();
-    if (options_.memory_limit == 0) ledger_.set_limit(rank(0).backend->properties().memory_bytes);
-    size_cache();
     for (int r = 0; r < world(); ++r) lower_rank(program->second, r);
-    for (int r = 0; r < world(); ++r)
-      rank(r).backend->plan(rank(r).lowered.description, ledger_, owner(r));
+    size_cache();
+    plan_into(ledger_);
+    ledger_.set_limit(memory_limit());
+    if (load == Load::kNo) return;
     log::note("load", "{}", ledger_.print());
+    ledger_.check();
     load_ranks();
+    give_back_free_memory();
   }
 
   ~LocalSession() override {
@@ -177,13 +181,15 @@ class LocalSession : public Session {
         if (program.values[static_cast<std::size_t>(value)].name == output)
           return read_from(r, output);
     }
-    fail(ErrorCode::kNotFound, "no output or tap \"{}\" in this session", output);
+    fail(ErrorCode::kNotFound, "no output or tap \"{}\" in this session{}", output,
+         output == "hidden_states" ? ": the engine is older than this output; build it again" : "");
   }
 
   const SessionOptions& options() const override { return options_; }
   const EngineTraits& traits() const override { return traits_; }
   const std::vector<CacheGroup>& cache_groups() const override { return groups_; }
   const Ledger& ledger() const override { return ledger_; }
+  std::int64_t cache_tokens() const { return cache_tokens_; }
   bool keeps_last_tokens() const override { return options_.mapping.pp_size == 1; }
 
   std::string describe() const override {
@@ -265,6 +271,7 @@ class LocalSession : public Session {
                 "may be {} at most, max_seq_len {} less than 2^31",
                 options_.max_step_tokens, options_.max_sequences, options_.tokens_per_block,
                 kMaxRows, options_.max_sequence_length);
+    check_tokens_per_block(options_.tokens_per_block);
     TENON_CHECK(traits_.max_position == 0 || options_.max_sequence_length <= traits_.max_position,
                 ErrorCode::kInvalidArgument,
                 "max_seq_len {}: the model's positions end at {}; use at most that",
@@ -292,27 +299,99 @@ class LocalSession : public Session {
     }
   }
 
-  /// Blocks of each cache group, from the options or from what memory allows.
+  std::int64_t memory_limit() const {
+    if (options_.memory_limit != 0) return options_.memory_limit;
+    return options_.device_memory != 0 ? options_.device_memory
+                                       : ranks_[0].backend->properties().memory_bytes;
+  }
+
+  /// What is held already is free no more, but it is a row of the plan too.
+  std::int64_t free_memory() const {
+    const std::int64_t free = options_.device_memory != 0
+                                  ? options_.device_memory
+                                  : ranks_[0].backend->properties().free_bytes + held_before_;
+    return std::min(free, memory_limit());
+  }
+
+  void plan_into(Ledger& ledger) {
+    ledger.plan(MemoryKind::kForeign, "process: held before loading", held_before_);
+    ledger.plan(MemoryKind::kHost, "steps: batches, results, slots", host_bytes());
+    for (int r = 0; r < world(); ++r) {
+      const ProgramDescription& program = rank(r).lowered.description;
+      rank(r).backend->plan(program, ledger, owner(r));
+      if (world() > 1)
+        ledger.plan(MemoryKind::kCommunication, owner(r) + ": sums and messages",
+                    communication_bytes(program));
+    }
+  }
+
+  /// What an in-process communicator keeps for a rank: its share of the largest sum, and two
+  /// messages on their way to the next stage.
+  std::int64_t communication_bytes(const ProgramDescription& program) const {
+    std::int64_t sum = 0;
+    std::int64_t message = 0;
+    for (const ProgramNode& node : program.nodes) {
+      if (node.inputs.empty()) continue;
+      const ValueType& type = program.values[static_cast<std::size_t>(node.inputs[0])].type;
+      const std::int64_t bytes =
+          program.limits.elements(type) * static_cast<std::int64_t>(size_of(type.dtype));
+      if (std::holds_alternative<AllReduce>(node.op)) sum = std::max(sum, bytes);
+      if (std::holds_alternative<Send>(node.op)) message = std::max(message, bytes);
+    }
+    return sum / options_.mapping.tp_size + 2 * message;
+  }
+
+  /// What steps keep beside the backends' buffers: rows of two batches, histories of the slots,
+  /// and the threads' stacks as far as they are used.
+  std::int64_t host_bytes() const {
+    constexpr std::int64_t kRow = 64;            // of a batch, copies included
+    constexpr std::int64_t kStack = 128 * 1024;  // of a thread, with what malloc keeps for it
+    return options_.max_step_tokens * kRow +
+           options_.max_sequences * options_.max_sequence_length * 8 + (threads_ + 2) * kStack;
+  }
+
+  /// Planned bytes of the cache with `blocks` in group `index` and none in the others.
+  std::int64_t cache_bytes(std::size_t index, std::int64_t blocks) {
+    for (Rank& rank : ranks_) rank.lowered.description.cache[index].blocks = blocks;
+    Ledger ledger("cache alone");
+    plan_into(ledger);
+    for (Rank& rank : ranks_) rank.lowered.description.cache[index].blocks = 0;
+    std::int64_t sum = 0;
+    for (const Ledger::Row& row : ledger.rows())
+      if (row.kind == MemoryKind::kCache) sum += row.planned;
+    return sum;
+  }
+
+  /// Last of all, from what is left: every rank is lowered, with no blocks yet.
   void size_cache() {
-    std::int64_t token_bytes = 0;
-    for (const EngineTraits::CacheLayer& layer : traits_.cache_layers) {
-      token_bytes += 2 * layer.kv_heads *
-                     (layer.head_dim * static_cast<std::int64_t>(size_of(options_.cache_dtype)) +
-                      (options_.cache_dtype == DataType::kInt8 ? 4 : 0));
+    const std::vector<CacheGroupLayout> layouts = tenon::cache_groups(traits_);
+    std::vector<CacheNeed> needs;
+    for (std::size_t g = 0; g < layouts.size(); ++g)
+      needs.push_back({layouts[g].window, cache_bytes(g, 1) - cache_bytes(g, 0)});
+    Ledger rest("rest");
+    plan_into(rest);
+    const CacheSizes sizes = tenon::size_cache(needs,
+                                               {.tokens_per_block = options_.tokens_per_block,
+                                                .max_sequences = options_.max_sequences,
+                                                .max_sequence_length = options_.max_sequence_length,
+                                                .max_step_tokens = options_.max_step_tokens,
+                                                .free_bytes = free_memory() - rest.planned()},
+                                               options_.kv_cache);
+    for (std::size_t g = 0; g < layouts.size(); ++g) {
+      const CacheBlocks& blocks = sizes.groups[g];
+      groups_.push_back({layouts[g].window, blocks.blocks, blocks.host_blocks, blocks.disk_blocks});
+      for (Rank& rank : ranks_) {
+        CacheGroupDescription& group = rank.lowered.description.cache[g];
+        group.blocks = blocks.blocks;
+        group.host_blocks = blocks.host_blocks;
+        group.disk_blocks = blocks.disk_blocks;
+      }
     }
-    std::int64_t tokens = options_.cache_tokens.value_or(0);
-    if (!options_.cache_tokens) {
-      const std::int64_t wanted = options_.max_sequences * options_.max_sequence_length;
-      const std::int64_t half = ranks_[0].backend->properties().free_bytes / 2;
-      const std::int64_t affordable = token_bytes == 0 ? wanted : half / token_bytes;
-      tokens = std::min(wanted, std::max(affordable, options_.max_sequence_length));
-    }
-    TENON_CHECK(tokens >= 1 && tokens <= kMaxCacheTokens, ErrorCode::kInvalidArgument,
-                "max_tokens_in_paged_kv_cache {} is out of range, expected 1 to {}", tokens,
-                kMaxCacheTokens);
-    const std::int64_t per_block = options_.tokens_per_block;
-    for (const CacheGroupLayout& layout : tenon::cache_groups(traits_))
-      groups_.push_back({layout.window, (tokens + per_block - 1) / per_block});
+    for (Rank& rank : ranks_)
+      rank.lowered.description.swap_directory = options_.kv_cache.disk_cache_directory;
+    cache_tokens_ = sizes.tokens;
+    log::note("load", "KV cache: {} tokens, {} ({})", sizes.tokens, format_bytes(sizes.bytes),
+              sizes.reason);
   }
 
   void lower_rank(const Graph& graph, int index) {
@@ -330,7 +409,6 @@ class LocalSession : public Session {
     lowering.policy = options_.policy;
     lowering.cache_dtype = options_.cache_dtype;
     lowering.tokens_per_block = options_.tokens_per_block;
-    for (const CacheGroup& group : groups_) lowering.cache_blocks.push_back(group.blocks);
     rank(index).lowered = lower(graph, traits_, *weights_, lowering);
   }
 
@@ -353,8 +431,9 @@ class LocalSession : public Session {
         if (communicator != nullptr) communicator->abort();
       });
       pending.push_back(rank(r).worker->post([this, r] {
-        // This thread is the first of the rank's pool, so it has the first of the pool's cores.
-        if (!rank(r).cores.empty()) pin_this_thread(rank(r).cores.front());
+        // The pool's caller may move among the pool's cores: on a busy machine a step would wait
+        // for whoever shares its one core.
+        keep_this_thread_on(rank(r).cores);
         load_rank(r);
       }));
     }
@@ -365,7 +444,9 @@ class LocalSession : public Session {
   EngineTraits traits_;
   std::shared_ptr<const WeightSource> weights_;
   Ledger ledger_;
+  std::int64_t held_before_ = anonymous_memory();
   std::vector<CacheGroup> groups_;
+  std::int64_t cache_tokens_ = 0;
   int threads_ = 1;
   std::vector<Rank> ranks_;
   std::shared_ptr<SessionStep> next_;  // prepared, not yet run
@@ -380,7 +461,15 @@ class LocalSession : public Session {
 std::unique_ptr<Session> Session::load(const ModelGraphs& graphs,
                                        std::shared_ptr<const WeightSource> weights,
                                        const SessionOptions& options) {
-  return std::make_unique<LocalSession>(graphs, std::move(weights), options);
+  return std::make_unique<LocalSession>(graphs, std::move(weights), options,
+                                        LocalSession::Load::kYes);
+}
+
+SessionPlan Session::plan(const ModelGraphs& graphs, std::shared_ptr<const WeightSource> weights,
+                          const SessionOptions& options) {
+  const LocalSession session(graphs, std::move(weights), options, LocalSession::Load::kNo);
+  const Ledger& ledger = session.ledger();
+  return {ledger.rows(), ledger.planned(), ledger.limit(), session.cache_tokens()};
 }
 
 }  // namespace tenon

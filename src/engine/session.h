@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "core/ledger.h"
 #include "engine/lowering.h"
 #include "graph/programs.h"
+#include "tenon/kv_cache.h"
 
 namespace tenon {
 
@@ -24,20 +24,27 @@ struct SessionOptions {
   bool pin = true;
   KernelPolicy policy;
   DataType cache_dtype = DataType::kFloat32;
-  std::int64_t tokens_per_block = 32;
+  std::int64_t tokens_per_block = 32;  ///< 16, 32, 64 or 128; kv_cache's wins where it is set
   std::int64_t max_step_tokens = 512;  ///< tokens of one step (max_num_tokens)
   std::int64_t max_sequences = 8;      ///< sequences of one step, and slots (max_batch_size)
   std::int64_t max_sequence_length = 2048;
   std::int64_t max_input_length = 0;  ///< longest prompt; 0: what max_sequence_length leaves
   bool all_logits = false;            ///< logits of every token of a step, not of its last ones
-  /// Cache size in tokens; unset: max_sequences of max_sequence_length, at most half of the free
-  /// memory.
-  std::optional<std::int64_t> cache_tokens;
-  std::int64_t memory_limit = 0;  ///< bytes for everything; 0: what the device has
+  KvCacheConfig kv_cache;             ///< how large the cache is, and where blocks are swapped to
+  std::int64_t memory_limit = 0;      ///< bytes for everything; 0: what the device has
+  std::int64_t device_memory = 0;     ///< plan as if the device had that, all free; 0: as it is
   Taps taps;
   std::string program = "decoder";
   /// How the ranks reach each other, one communicator a rank; unset: as threads of one process.
   std::function<std::vector<std::unique_ptr<Communicator>>(const Mapping&)> communicators;
+};
+
+/// What a load would take, found without loading anything.
+struct SessionPlan {
+  std::vector<Ledger::Row> rows;  ///< planned bytes
+  std::int64_t bytes = 0;         ///< their sum
+  std::int64_t limit = 0;         ///< what a load holds the sum against
+  std::int64_t cache_tokens = 0;  ///< that the whole-context groups hold
 };
 
 class Session {
@@ -53,6 +60,9 @@ class Session {
   static std::unique_ptr<Session> load(const ModelGraphs& graphs,
                                        std::shared_ptr<const WeightSource> weights,
                                        const SessionOptions& options);
+  /// Reads the weights' descriptions alone. Gives a plan that does not fit as one that does.
+  static SessionPlan plan(const ModelGraphs& graphs, std::shared_ptr<const WeightSource> weights,
+                          const SessionOptions& options);
   virtual ~Session() = default;
 
   /// The three are called in this order for each step, by one thread. None waits for the work: what
@@ -65,8 +75,8 @@ class Session {
   virtual void prepare(const Batch& batch) = 0;
   virtual void forward() = 0;
   virtual std::shared_ptr<StepHandle> sample(const LateInputs& late) = 0;
-  /// "logits" or a tap, of the last step whose forward was issued. Waits for that forward, and
-  /// throws what ended it.
+  /// "logits", "hidden_states" (after the last norm, one row a logit row) or a tap, of the last
+  /// step whose forward was issued. Waits for that forward, and throws what ended it.
   virtual Tensor read(std::string_view output) = 0;
 
   virtual const SessionOptions& options() const = 0;

@@ -99,6 +99,49 @@ TEST(Session, AFailedStepEndsAlone) {
   EXPECT_EQ(values_of(session->read("logits")), expected);
 }
 
+TEST(Session, HiddenStatesTimesTheHeadAreTheLogits) {
+  for (const Mapping& mapping : {Mapping{}, Mapping{.world_size = 2, .tp_size = 2},
+                                 Mapping{.world_size = 2, .pp_size = 2}}) {
+    SessionOptions options = small_options();
+    options.mapping = mapping;
+    const ModelSource source = random_model_source(random_config(), 7);
+    const auto session =
+        Session::load(build_graphs(source, BuildConfig{}), source.weights, options);
+    issue(*session,
+          batch_of({{0, 0, {5, 6, 7}}, {1, 0, {9}}}, {start_slot(*session, 0, blocks_from(0, 2)),
+                                                      start_slot(*session, 1, blocks_from(2, 2))}))
+        ->wait();
+    const auto hidden = values_of(session->read("hidden_states"));
+    const auto logits = values_of(session->read("logits"));
+    ASSERT_EQ(session->read("hidden_states").shape(), (Shape{2, 64}));
+    const QuantizedTensor head = source.weights->load("lm_head.weight", {});
+    const auto* weight = reinterpret_cast<const float*>(head.codes.data());
+    for (std::size_t row = 0; row < 2; ++row)
+      for (std::size_t token = 0; token < 96; ++token) {
+        double sum = 0;
+        for (std::size_t i = 0; i < 64; ++i)
+          sum += double{hidden[row * 64 + i]} * double{weight[token * 64 + i]};
+        ASSERT_NEAR(logits[row * 96 + token], sum, 1e-4) << token;
+      }
+  }
+}
+
+TEST(Session, AnEngineWithoutHiddenStatesSaysBuildAgain) {
+  const ModelSource source = random_model_source(random_config(), 7);
+  ModelGraphs graphs = build_graphs(source, BuildConfig{});
+  Graph& decoder = graphs.programs.at("decoder");
+  std::erase(decoder.outputs, decoder.find_value("hidden_states"));
+  const auto session = Session::load(graphs, source.weights, small_options());
+  issue(*session, batch_of({{0, 0, {5}}}, {start_slot(*session, 0, blocks_from(0, 1))}))->wait();
+  try {
+    session->read("hidden_states");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_THAT(error.what(), HasSubstr("build it again"));
+  }
+}
+
 TEST(Session, AHandleOutlivesItsSession) {
   auto session = load_random(random_config(), small_options());
   const auto handle =

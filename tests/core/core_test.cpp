@@ -127,6 +127,16 @@ TEST(Utf8, CompletePrefixNeverEndsInsideACharacter) {
   EXPECT_EQ(utf8::complete_prefix("ab\xFF"), 3U);
 }
 
+TEST(Ledger, ALimitSetLateMeetsTheWholePlan) {
+  Ledger ledger("cpu");
+  ledger.plan(MemoryKind::kWeights, "w", 60);
+  ledger.plan(MemoryKind::kCache, "kv", 50);
+  ledger.set_limit(110);
+  EXPECT_NO_THROW(ledger.check());
+  ledger.set_limit(109);
+  EXPECT_THROW(ledger.check(), Error);
+}
+
 TEST(Ledger, RefusesAPlanAboveTheLimit) {
   Ledger ledger("cpu", 100);
   ledger.plan(MemoryKind::kWeights, "w", 60);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/session_options.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+
+#include "core/check.h"
+#include "core/dtype.h"
+
+namespace tenon {
+namespace {
+
+constexpr std::int64_t kDefaultBatchSize = 16;
+constexpr std::int64_t kDefaultStepTokens = 512;
+constexpr std::int64_t kDefaultSequenceLength = 4096;
+
+DataType option_type(const std::string& name, const char* field,
+                     std::initializer_list<DataType> allowed) {
+  const DataType type = name == "auto" ? DataType::kFloat32 : parse_data_type(name, field);
+  std::string names;
+  for (const DataType one : allowed) {
+    if (type == one) return type;
+    names += std::string(names.empty() ? "" : ", ") + to_string(one);
+  }
+  fail(ErrorCode::kUnsupported, "{}: {} is not supported here; expected one of {}", field, name,
+       names);
+}
+
+}  // namespace
+
+SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
+  SessionOptions session;
+  session.mapping = options.mapping;
+  session.threads = options.threads;
+  session.pin = options.pin_threads;
+  session.policy.activation = option_type(options.activation_dtype, "activation_dtype",
+                                          {DataType::kFloat32, DataType::kBFloat16});
+  session.policy.deterministic = options.deterministic;
+  session.policy.max_isa = options.max_isa;
+  session.cache_dtype =
+      option_type(options.kv_cache_dtype, "kv_cache_dtype",
+                  {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
+  session.tokens_per_block = build.tokens_per_block;
+  session.max_sequence_length = options.max_seq_len.value_or(
+      std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));
+  session.max_sequences =
+      options.max_batch_size.value_or(std::min(build.max_batch_size, kDefaultBatchSize));
+  session.max_step_tokens = options.max_num_tokens.value_or(
+      std::max(session.max_sequences,
+               std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
+  session.max_input_length = build.max_input_len.value_or(0);
+  session.all_logits = options.gather_context_logits || build.gather_context_logits;
+  session.kv_cache.max_tokens = options.kv_cache_tokens;
+  session.taps = {options.taps.begin(), options.taps.end()};
+  return session;
+}
+
+}  // namespace tenon

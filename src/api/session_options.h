@@ -1,0 +1,15 @@
+// From what a user may choose to what a session is told.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/session.h"
+#include "tenon/config.h"
+#include "tenon/llm.h"
+
+namespace tenon {
+
+/// What the run asks for, else what the engine was built with, else defaults that suit the machine.
+/// Throws Error{kUnsupported} naming a data type that does not serve.
+SessionOptions session_options(const LlmOptions& options, const BuildConfig& build);
+
+}  // namespace tenon
