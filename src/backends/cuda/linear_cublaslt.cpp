@@ -165,7 +165,8 @@ std::unique_ptr<CudaKernel> make_cublaslt(const OpT& op, const NodeView& node, W
 }
 
 std::int64_t cublaslt_workspace(const GatedLinear&, const NodeView& node, const StepSizes& limits) {
-  return limits.tokens * 2 * out_of(node.weights[0]) * static_cast<std::int64_t>(size_of(kGateType));
+  return limits.tokens * 2 * out_of(node.weights[0]) *
+         static_cast<std::int64_t>(size_of(kGateType));
 }
 
 template std::string reject_cublaslt(const Linear&, const NodeView&, const DeviceFeatures&,

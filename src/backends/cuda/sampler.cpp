@@ -196,11 +196,11 @@ void Sampler::sample(const float* logits, const StepView& view, const Batch& bat
           "fetch tokens");
 }
 
-SequenceResult to_result(const SampledSequence& sampled, bool logprobs) {
+SequenceResult to_result(const SampledSequence& sampled) {
   SequenceResult out;
   if (sampled.token < 0) return out;
   out.tokens = {sampled.token};
-  if (!logprobs) return out;
+  if (sampled.top_count < 0) return out;
   out.logprobs = {sampled.logprob};
   out.top_logprobs.emplace_back();
   for (std::int32_t i = 0; i < sampled.top_count; ++i)

@@ -102,9 +102,7 @@ struct Candidates {
   __device__ std::int32_t token(std::int32_t i) const {
     return static_cast<std::int32_t>(items[i] & 0xFFFFFFFFU);
   }
-  __device__ float weight(std::uint32_t k) const {
-    return expf((value_of(k) - largest) * inverse);
-  }
+  __device__ float weight(std::uint32_t k) const { return expf((value_of(k) - largest) * inverse); }
   __device__ Mass mass(std::uint32_t k) const { return __float2ull_rz(weight(k) * kOne); }
 };
 
@@ -214,7 +212,8 @@ __device__ std::int32_t draw_ordered(const SlotSampling& p, const float* logits,
   if (p.top_k > 0) kept = first_of_count(c, static_cast<Mass>(p.top_k), shared);
   if (p.top_p > 0.F && p.top_p < 1.F) {
     const Mass all = mass_of(c, kept, 0.F, shared);
-    const auto wanted = static_cast<Mass>(ceil(static_cast<double>(p.top_p) * static_cast<double>(all)));
+    const auto wanted =
+        static_cast<Mass>(ceil(static_cast<double>(p.top_p) * static_cast<double>(all)));
     kept = first_of_mass(c, wanted < 1 ? 1 : wanted, kept, shared);
   }
   const Mass total = mass_of(c, kept, p.min_p, shared);
@@ -288,8 +287,7 @@ __device__ void process(const SampleArguments& a, const SlotSampling& p, std::in
     if (use != 0) {
       x = x < 0.F ? x * p.repetition_penalty : x / p.repetition_penalty;
       const TokenUse outputs = use & ~kInPrompt;
-      if (outputs > 0)
-        x -= p.presence_penalty + p.frequency_penalty * static_cast<float>(outputs);
+      if (outputs > 0) x -= p.presence_penalty + p.frequency_penalty * static_cast<float>(outputs);
     }
     if (mask >= 0) {
       const std::int32_t word = i / 32;
@@ -327,8 +325,9 @@ __device__ void add_logprobs(const SlotSampling& p, const float* logits, std::in
   for (std::int32_t i = threadIdx.x; i < vocabulary; i += kThreads)
     if (logits[i] > never()) mass += __float2ull_rz(expf(logits[i] - likeliest.value) * kOne);
   mass = block_total(mass, shared);
-  const auto log_total = static_cast<float>(
-      static_cast<double>(likeliest.value) + log(static_cast<double>(mass) / static_cast<double>(kOne)));
+  const auto log_total =
+      static_cast<float>(static_cast<double>(likeliest.value) +
+                         log(static_cast<double>(mass) / static_cast<double>(kOne)));
   if (threadIdx.x == 0) {
     result.logprob = logits[token] - log_total;
     result.top_count = 0;
@@ -355,10 +354,12 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArguments a) {
     if (threadIdx.x == 0) result.token = -1;
     return;
   }
+  if (threadIdx.x == 0) result.top_count = -1;
   const std::int32_t vocabulary = a.slots.vocabulary;
   const SlotSampling& p = a.slots.sampling[slot];
   const float* raw = a.logits + static_cast<std::int64_t>(row) * vocabulary;
-  if (a.logit_offsets != nullptr && a.logit_offsets[s] >= 0) raw = a.own_logits + a.logit_offsets[s];
+  if (a.logit_offsets != nullptr && a.logit_offsets[s] >= 0)
+    raw = a.own_logits + a.logit_offsets[s];
   const bool masked = a.mask_offsets != nullptr && a.mask_offsets[s] >= 0;
   const bool holds = a.slots.output_count[slot] < p.min_tokens && p.end_count > 0;
   const float* logits = raw;

@@ -51,6 +51,6 @@ class Sampler {
 };
 
 /// A sequence's result as the batch's readers know it.
-SequenceResult to_result(const SampledSequence& sampled, bool logprobs);
+SequenceResult to_result(const SampledSequence& sampled);
 
 }  // namespace tenon::cuda

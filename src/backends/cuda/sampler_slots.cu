@@ -33,8 +33,9 @@ __global__ void __launch_bounds__(kThreads) apply_changes(SamplerSlots slots, Sl
     if (change.slot != slot) continue;
     if (change.reset != 0 || change.parent >= 0) {
       const TokenUse* from =
-          change.parent < 0 ? nullptr
-                            : c.parent_copies + static_cast<std::int64_t>(change.copy) * slots.vocabulary;
+          change.parent < 0
+              ? nullptr
+              : c.parent_copies + static_cast<std::int64_t>(change.copy) * slots.vocabulary;
       for (std::int32_t i = threadIdx.x; i < slots.vocabulary; i += kThreads)
         used[i] = from == nullptr ? 0U : from[i];
     }

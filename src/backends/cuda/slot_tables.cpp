@@ -97,8 +97,7 @@ void SlotTables::check(const Batch& batch) const {
 
 void SlotTables::mark_sampled(const Batch& batch) {
   for (std::size_t s = 0; s < batch.slots.size(); ++s)
-    if (batch.sample_row[s] >= 0)
-      slots_[static_cast<std::size_t>(batch.slots[s])].has_token = true;
+    if (batch.sample_row[s] >= 0) slots_[static_cast<std::size_t>(batch.slots[s])].has_token = true;
 }
 
 }  // namespace tenon::cuda

@@ -13,8 +13,8 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads)
     table_kernel(GroupTables tables, const TableRun* runs, const std::int32_t* blocks) {
   const TableRun run = runs[blockIdx.x];
-  std::int32_t* const target = tables.tables[run.group] +
-                               static_cast<std::int64_t>(run.slot) * tables.stride + run.begin;
+  std::int32_t* const target =
+      tables.tables[run.group] + static_cast<std::int64_t>(run.slot) * tables.stride + run.begin;
   for (std::int32_t i = threadIdx.x; i < run.count; i += kThreads)
     target[i] = blocks[run.source + i];
 }

@@ -23,8 +23,8 @@ std::int64_t row_bytes(std::int64_t rows) { return aligned((rows + 1) * kInt); }
 std::int32_t StepState::table_stride(const ProgramDescription& program) {
   std::int64_t most = 1;
   for (const CacheGroupDescription& group : program.cache) {
-    const std::int64_t tokens =
-        program.sequence_length > 0 ? program.sequence_length : group.blocks * group.tokens_per_block;
+    const std::int64_t tokens = program.sequence_length > 0 ? program.sequence_length
+                                                            : group.blocks * group.tokens_per_block;
     most = std::max(most, (tokens + group.tokens_per_block - 1) / group.tokens_per_block);
   }
   return static_cast<std::int32_t>(most);
@@ -63,7 +63,8 @@ StepState::StepState(const ProgramDescription& program)
   view_.encoder_begin = take(sequences);
   view_.logit_rows = take(row_bytes(program.limits.logit_rows));
   last_tokens_ = take(aligned(program.slots * kInt));
-  for (std::size_t g = 0; g < program.cache.size(); ++g) tables_.push_back(take(table_bytes(program)));
+  for (std::size_t g = 0; g < program.cache.size(); ++g)
+    tables_.push_back(take(table_bytes(program)));
   TENON_ASSERT(next == memory_.data() + memory_.bytes());
 }
 
@@ -117,8 +118,8 @@ void StepState::fill(const StepPieces& pieces, const Upload& upload, cudaStream_
   ArrayFills fills;
   const auto add = [&](std::int64_t piece, const std::int32_t* to, std::int64_t count,
                        std::int64_t padded, std::int32_t fill) {
-    fills.array[fills.count++] = {upload.device<std::int32_t>(piece),
-                                  const_cast<std::int32_t*>(to), static_cast<std::int32_t>(count),
+    fills.array[fills.count++] = {upload.device<std::int32_t>(piece), const_cast<std::int32_t*>(to),
+                                  static_cast<std::int32_t>(count),
                                   static_cast<std::int32_t>(padded), fill};
   };
   const StepSizes& size = pieces.sizes;

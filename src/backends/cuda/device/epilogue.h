@@ -14,8 +14,8 @@ namespace tenon::cuda {
 void launch_add_bias(void* y, DataType type, const float* bias, std::int64_t rows,
                      std::int64_t width, cudaStream_t stream);
 
-/// out = act(gate + gate_bias) * (up + up_bias), with gate and up the halves of both[rows, 2 * width];
-/// biases may be null.
+/// out = act(gate + gate_bias) * (up + up_bias), with gate and up the halves of both[rows, 2 *
+/// width]; biases may be null.
 void launch_gate(ActivationKind kind, const void* both, DataType both_type, const float* gate_bias,
                  const float* up_bias, void* out, DataType out_type, std::int64_t rows,
                  std::int64_t width, cudaStream_t stream);

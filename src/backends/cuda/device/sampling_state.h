@@ -38,7 +38,7 @@ inline constexpr TokenUse kInPrompt = 0x80000000U;
 struct SampledSequence {
   std::int32_t token = -1;  ///< -1: not sampled, or the mask left nothing
   float logprob = 0.F;
-  std::int32_t top_count = 0;
+  std::int32_t top_count = -1;  ///< -1: no log-probabilities were asked for
   std::int32_t top_tokens[kMaxTopLogprobs];
   float top_logprobs[kMaxTopLogprobs];
 };
@@ -70,7 +70,7 @@ struct SlotChanges {
   const SlotChange* changes = nullptr;
   const SlotSampling* sampling = nullptr;
   const std::int32_t* tokens = nullptr;
-  TokenUse* parent_copies = nullptr;  ///< [copies][vocabulary]
+  TokenUse* parent_copies = nullptr;     ///< [copies][vocabulary]
   std::int32_t* parent_state = nullptr;  ///< [copies][2]: output_count, last_token
   std::int32_t count = 0;
   std::int32_t parents = 0;  ///< how many changes have one
@@ -88,9 +88,9 @@ struct SampleArguments {
   const std::uint32_t* masks = nullptr;
   const std::int64_t* logit_offsets = nullptr;  ///< into own_logits
   const float* own_logits = nullptr;            ///< the host's, in place of the step's
-  float* processed = nullptr;          ///< [S, vocabulary]: logits after penalties and masks
+  float* processed = nullptr;           ///< [S, vocabulary]: logits after penalties and masks
   std::uint64_t* candidates = nullptr;  ///< [S, vocabulary]
-  SampledSequence* results = nullptr;  ///< [S]
+  SampledSequence* results = nullptr;   ///< [S]
   std::int32_t sequences = 0;
 };
 void launch_sampler(const SampleArguments& arguments, cudaStream_t stream);

@@ -51,8 +51,7 @@ __device__ Keys keys_of(const AttentionArguments& a, const StepView& view, std::
 // Row of key and value `place`, in units of head_dim elements.
 __device__ std::int64_t row_of(const AttentionArguments& a, const Keys& keys, std::int64_t place,
                                std::int32_t kv_head) {
-  if (a.source == AttentionSource::kPagedCache)
-    return a.layer.row_of(keys.slot, place, kv_head);
+  if (a.source == AttentionSource::kPagedCache) return a.layer.row_of(keys.slot, place, kv_head);
   return (keys.first + place) * a.kv_heads + kv_head;
 }
 
@@ -64,7 +63,7 @@ __device__ float scale_at(const float* scales, const AttentionArguments& a, std:
 __global__ void __launch_bounds__(kThreads)
     attention_kernel(AttentionArguments a, Values values, StepView view) {
   extern __shared__ float memory[];
-  float* const q = memory;                 // [head_dim]
+  float* const q = memory;                  // [head_dim]
   float* const sums = memory + a.head_dim;  // [head_dim]
   __shared__ float weights[kThreads];
   __shared__ std::int64_t rows[kThreads];

@@ -1,6 +1,5 @@
-// Linear and GatedLinear, plain: any weight form, dequantized as it is read, fp32 products summed in
-// the order of the columns whatever the number of rows.
-// SPDX-License-Identifier: Apache-2.0
+// Linear and GatedLinear, plain: any weight form, dequantized as it is read, fp32 products summed
+// in the order of the columns whatever the number of rows. SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/device/activate.h"
 #include "backends/cuda/device_weight.h"
 #include "backends/cuda/plain/plain_kernels.h"
@@ -25,7 +24,8 @@ struct LinearArguments {
   std::int64_t rows = 0;
 };
 
-// 64 outputs x 16 columns of a weight, as [column][output]. Each thread has 4 columns of one output.
+// 64 outputs x 16 columns of a weight, as [column][output]. Each thread has 4 columns of one
+// output.
 __device__ void load_weight(const QuantizedWeight& w, std::int64_t output, std::int64_t column,
                             float (*tile)[kStride]) {
   const int row = threadIdx.x / 4;
@@ -46,7 +46,8 @@ __device__ void load_weight(const QuantizedWeight& w, std::int64_t output, std::
   }
 }
 
-__device__ void multiply(const float (*x)[kStride], const float (*w)[kStride], float (&sums)[4][4]) {
+__device__ void multiply(const float (*x)[kStride], const float (*w)[kStride],
+                         float (&sums)[4][4]) {
   const int row = threadIdx.x / 16 * 4;
   const int output = threadIdx.x % 16 * 4;
   for (int k = 0; k < kDepth; ++k)

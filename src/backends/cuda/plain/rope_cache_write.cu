@@ -80,7 +80,8 @@ __device__ void write_head(const CacheLayer& layer, void* data, float* scales, s
     return;
   }
   float largest = 0.F;
-  for (std::int32_t d = lane; d < layer.head_dim; d += 32) largest = fmaxf(largest, fabsf(value(d)));
+  for (std::int32_t d = lane; d < layer.head_dim; d += 32)
+    largest = fmaxf(largest, fabsf(value(d)));
   largest = warp_max(largest);
   const float inverse = largest > 0.F ? 127.F / largest : 0.F;
   for (std::int32_t d = lane; d < layer.head_dim; d += 32)
@@ -100,7 +101,8 @@ __global__ void __launch_bounds__(kThreads) cache_write_kernel(Write w, StepView
   const std::int64_t place = view.cached_tokens[sequence] + token - view.token_begin[sequence];
   for (std::int32_t head = threadIdx.x / 32; head < layer.kv_heads; head += kThreads / 32) {
     const std::int64_t row = layer.row_of(view.slots[sequence], place, head);
-    const std::int64_t from = (static_cast<std::int64_t>(token) * layer.kv_heads + head) * layer.head_dim;
+    const std::int64_t from =
+        (static_cast<std::int64_t>(token) * layer.kv_heads + head) * layer.head_dim;
     write_head(layer, layer.keys, layer.key_scales, row, [&](std::int32_t d) {
       return rotates ? rotated(w.k, w.k_type, from, d, w.rope, angles)
                      : load(w.k, w.k_type, from + d);
@@ -190,7 +192,8 @@ class RopeCacheWritePlain final : public CudaKernel {
 
 }  // namespace
 
-std::unique_ptr<CudaKernel> make_plain(const Rope& op, const NodeView&, Weights, LoadContext& load) {
+std::unique_ptr<CudaKernel> make_plain(const Rope& op, const NodeView&, Weights,
+                                       LoadContext& load) {
   return std::make_unique<RopePlain>(op, load);
 }
 

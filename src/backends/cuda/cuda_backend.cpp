@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <map>
+
+#include "backends/cuda/cuda_executable.h"
+#include "backends/cuda/kernel_choice.h"
+#include "backends/cuda/storage.h"
+#include "core/check.h"
+
+namespace tenon::cuda {
+namespace {
+
+constexpr int kLeastCapability = 80;
+
+struct MemoryRow {
+  MemoryKind kind;
+  const char* name;
+  std::int64_t bytes = 0;
+};
+
+// Asks for each weight once, however many nodes use it (a tied embedding), and lets go of it after
+// the last.
+class LoadedWeights {
+ public:
+  LoadedWeights(const ProgramDescription& program, const WeightLoader& load)
+      : program_(program), load_(load), uses_(program.weights.size()) {
+    for (const ProgramNode& node : program.nodes)
+      for (const int weight : node.weights) ++uses_.at(static_cast<std::size_t>(weight));
+  }
+
+  Weights of(const ProgramNode& node) {
+    Weights out;
+    for (const int weight : node.weights) {
+      if (!loaded_.contains(weight))
+        loaded_.emplace(weight, load_(program_.weights[static_cast<std::size_t>(weight)]));
+      out.push_back(loaded_.at(weight));
+      if (--uses_[static_cast<std::size_t>(weight)] == 0) loaded_.erase(weight);
+    }
+    return out;
+  }
+
+ private:
+  const ProgramDescription& program_;
+  const WeightLoader& load_;
+  std::vector<int> uses_;
+  std::map<int, QuantizedTensor> loaded_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : features_(DeviceFeatures::detect(options.device)),
+        pool_(ThreadPool::Options{.threads = options.threads, .pin = false}) {
+    cudaDeviceProp device{};
+    check(cudaGetDeviceProperties(&device, options.device), "device properties");
+    std::size_t free = 0;
+    std::size_t total = 0;
+    check(cudaMemGetInfo(&free, &total), "device memory");
+    properties_ = {.kind = "cuda",
+                   .name = device.name,
+                   .features = features_.describe(),
+                   .memory_bytes = static_cast<std::int64_t>(total),
+                   .free_bytes = static_cast<std::int64_t>(free),
+                   .cores = features_.multiprocessors};
+    in_use_ = static_cast<std::int64_t>(total - free);
+  }
+
+  const DeviceProperties& properties() const override { return properties_; }
+
+  std::vector<std::string> fusions() const override {
+    return {"fuse_add_norm",         "merge_linears", "fuse_gated_linear",
+            "fuse_rope_cache_write", "fold_scales",   "remove_dead_nodes"};
+  }
+
+  KernelChoice choose(const ProgramDescription& program, const ProgramNode& node) const override {
+    return choose_kernel(program, storage_types(program), node, features_).choice;
+  }
+
+  void plan(const ProgramDescription& program, Ledger& ledger,
+            std::string_view owner) const override {
+    for (const MemoryRow& row : rows_of(program, choose_all(program, storage_types(program))))
+      ledger.plan(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
+  }
+
+  std::unique_ptr<Executable> load(const ProgramDescription& program, const WeightLoader& weights,
+                                   Communicator* communicator, Ledger& ledger,
+                                   std::string_view owner) override;
+
+ private:
+  std::vector<ChosenKernel> choose_all(const ProgramDescription& program,
+                                       const std::vector<DataType>& storage) const {
+    std::vector<ChosenKernel> out;
+    out.reserve(program.nodes.size());
+    for (const ProgramNode& node : program.nodes)
+      out.push_back(choose_kernel(program, storage, node, features_));
+    return out;
+  }
+
+  static std::int64_t weight_bytes(std::span<const ChosenKernel> chosen) {
+    std::vector<PackedNeed> needs;
+    for (const ChosenKernel& kernel : chosen)
+      needs.insert(needs.end(), kernel.needs.begin(), kernel.needs.end());
+    return planned_bytes(needs);
+  }
+
+  std::vector<MemoryRow> rows_of(const ProgramDescription& program,
+                                 std::span<const ChosenKernel> chosen) const {
+    std::int64_t workspace = 0;
+    for (const ChosenKernel& kernel : chosen)
+      workspace = std::max(workspace, kernel.planned_workspace);
+    return {{MemoryKind::kForeign, "in use before (driver, other programs)", in_use_},
+            {MemoryKind::kWeights, "packed weights", weight_bytes(chosen)},
+            {MemoryKind::kCache, "cache", PagedCache::bytes(program.cache)},
+            {MemoryKind::kWorkspace, "activations", aligned(program.arena_bytes)},
+            {MemoryKind::kWorkspace, "kernel workspace",
+             CudaExecutable::workspace_bytes(workspace, features_)},
+            {MemoryKind::kLogits, "sampler and slots", CudaExecutable::state_bytes(program)}};
+  }
+
+  DeviceFeatures features_;
+  ThreadPool pool_;
+  DeviceProperties properties_;
+  std::int64_t in_use_ = 0;
+};
+
+std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
+                                              const WeightLoader& weights,
+                                              Communicator* communicator, Ledger& ledger,
+                                              std::string_view owner) {
+  const DeviceGuard guard(features_.device);
+  CudaExecutable::Parts parts;
+  parts.program = program;
+  parts.storage = storage_types(program);
+  parts.features = features_;
+  parts.communicator = communicator;
+  // Kernels keep references to the ops of the executable's own copy.
+  const std::vector<ChosenKernel> chosen = choose_all(parts.program, parts.storage);
+  const std::vector<MemoryRow> rows = rows_of(program, chosen);
+  for (const ChosenKernel& kernel : chosen) {
+    parts.choices.push_back(kernel.choice);
+    parts.recordable = parts.recordable && kernel.recordable;
+  }
+  log_choices(program, parts.storage, parts.choices);
+
+  LoadContext context(weight_bytes(chosen), features_, pool_);
+  LoadedWeights loader(program, weights);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    parts.kernels.push_back(chosen[i].make(loader.of(program.nodes[i]), context));
+    parts.workspace_bytes =
+        std::max(parts.workspace_bytes, parts.kernels.back()->workspace_bytes(program.limits));
+    TENON_CHECK(
+        parts.kernels.back()->workspace_bytes(program.limits) == chosen[i].planned_workspace,
+        ErrorCode::kInternal, "[cuda] {} planned {} bytes of workspace and needs {}",
+        chosen[i].choice.kernel, chosen[i].planned_workspace,
+        parts.kernels.back()->workspace_bytes(program.limits));
+  }
+  parts.weights = context.finish();
+  parts.release = [rows, &ledger, owner = std::string(owner)] {
+    for (const MemoryRow& row : rows)
+      ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), -row.bytes);
+  };
+  auto executable = std::make_unique<CudaExecutable>(std::move(parts));
+  for (const MemoryRow& row : rows)
+    ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
+  return executable;
+}
+
+}  // namespace
+
+DeviceList devices() {
+  DeviceList out;
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code != cudaSuccess) {
+    cudaGetLastError();
+    out.why = fmt::format("{} ({})", cudaGetErrorString(code), cudaGetErrorName(code));
+    return out;
+  }
+  for (int device = 0; device < count; ++device) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, device) != cudaSuccess) continue;
+    if (10 * properties.major + properties.minor < kLeastCapability) {
+      out.why = fmt::format("{} has compute capability {}.{}, at least 8.0 is needed",
+                            properties.name, properties.major, properties.minor);
+      break;  // indices stay those of the driver
+    }
+    out.names.emplace_back(properties.name);
+  }
+  if (out.names.empty() && out.why.empty()) out.why = "no device";
+  return out;
+}
+
+std::unique_ptr<Backend> make_backend(const CudaOptions& options) {
+  const DeviceList list = devices();
+  TENON_CHECK(options.device >= 0 && options.device < static_cast<int>(list.names.size()),
+              ErrorCode::kUnsupported, "CUDA device {} cannot be used: {}", options.device,
+              list.names.empty() ? list.why : fmt::format("there are {}", list.names.size()));
+  const DeviceGuard guard(options.device);
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace tenon::cuda

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that needs a GPU: tests, a subset of them under compute-sanitizer, the program on both
+# devices, benchmarks. Prints a table last.
+#
+#   tools/gpu_check.sh [BUILD_DIR]        runs what was built there (default: build)
+#   tools/gpu_check.sh pack BUILD_DIR OUT copies the programs and the few libraries that they need
+#                                         to OUT, for a machine with a GPU and nothing else
+#   tools/gpu_check.sh run OUT            runs what was packed
+#
+# ONLY="tests sanitizer program benchmarks" chooses; FILTER is a gtest filter for the tests; LOGS a
+# folder for the full output (default: a temporary one).
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+only=${ONLY:-tests sanitizer program benchmarks}
+filter=${FILTER:-*}
+logs=${LOGS:-$(mktemp -d)}
+# Short and broad: one test of each kind of kernel.
+sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaAttention.RopeCacheWrite:CudaSampler.Penalties:CudaSampler.Mask:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
+
+programs() { # of a build folder
+  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name tenon -o -name '*_cuda_bench*' \) 2>/dev/null
+  find "$1/tests" -maxdepth 3 -type f -executable -name cuda_test 2>/dev/null
+}
+
+pack() {
+  local out=$2 program library
+  mkdir -p "$out/bin" "$out/lib"
+  for program in $(programs "$1"); do
+    install -s "$program" "$out/bin/"
+    # What a bare machine lacks; libc, libstdc++ and the loader are its own.
+    for library in $(ldd "$program" | awk '/fmt|gtest|gmock|pcre2|utf8proc|xxhash|libedit|libbsd|libmd|tinfo|libtenon/ {print $3}'); do
+      cp -Lu "$library" "$out/lib/"
+    done
+  done
+  du -sh "$out" | cut -f1
+}
+
+# Libraries opened at run time may lie in the Python packages of a machine without a toolkit.
+cuda_libraries() {
+  find /usr/local/cuda/lib64 /usr/local/lib /usr/lib /opt -name 'libcublasLt.so.1[23]' 2>/dev/null |
+    head -1 | xargs -r dirname
+}
+
+table=()
+check() { # name, command …
+  local name=$1 begin status=ok
+  shift
+  begin=$(date +%s)
+  "$@" >"$logs/$name.log" 2>&1 || status="FAILED ($?)"
+  local last
+  last=$(grep -E '^\[  (PASSED|FAILED|SKIPPED)|ERROR SUMMARY|tokens/s|^same|GB/s|TFLOP' "$logs/$name.log" | tail -3 | tr '\n' ' ')
+  table+=("$(printf '%-12s %-12s %4ds  %s' "$name" "$status" $(($(date +%s) - begin)) "$last")")
+  if [ "$status" != ok ]; then
+    failed=1
+    grep -E 'FAILED|Failure|Error|error|Invalid|terminate|what\(\)' -A4 "$logs/$name.log" | head -"${FAILURE_LINES:-60}"
+  fi
+}
+
+same_on_both() { # the tokens of tiny models on the CPU and, exactly, on the GPU
+  local model flags="--prompt_ids 1,2,3,4,5,6,7,8 --max_tokens 24 --temperature 0 --no_cache --max_seq_len 64"
+  for model in llama_untied llama_gqa llama_bf16 qwen2_bias mistral_window llama_dynamic_rope; do
+    "$bin/tenon" run --model_dir "$root/tests/data/models/$model" --device cpu $flags >"$logs/cpu.out" 2>"$logs/cpu.err" || { cat "$logs/cpu.err"; return 1; }
+    "$bin/tenon" run --model_dir "$root/tests/data/models/$model" --device cuda --activation_dtype float32 \
+      --kv_cache_dtype float32 $flags >"$logs/gpu.out" 2>"$logs/gpu.err" || { cat "$logs/gpu.err"; return 1; }
+    cmp "$logs/cpu.out" "$logs/gpu.out" || { paste "$logs/cpu.out" "$logs/gpu.out"; return 1; }
+    echo "same tokens: $model"
+  done
+}
+
+run_all() {
+  local program
+  failed=0
+  if ! nvidia-smi -L; then
+    echo "no GPU here: nothing was checked"
+    return 1
+  fi
+  for item in $only; do
+    case $item in
+      tests) check tests "$bin/cuda_test" --gtest_brief=1 --gtest_filter="$filter" ;;
+      sanitizer)
+        if command -v compute-sanitizer >/dev/null; then
+          check sanitizer compute-sanitizer --tool memcheck --error-exitcode 9 "$bin/cuda_test" \
+            --gtest_brief=1 --gtest_filter="$sanitized"
+        else
+          table+=("sanitizer    NOT RUN: no compute-sanitizer")
+        fi ;;
+      program)
+        if [ -x "$bin/tenon" ]; then check program same_on_both; else table+=("program      NOT RUN: no tenon here"); fi ;;
+      benchmarks)
+        for program in "$bin"/*_cuda_bench*; do
+          [ -x "$program" ] && check "$(basename "$program")" "$program"
+        done ;;
+    esac
+  done
+  printf '%s\n' "${table[@]}"
+  return $failed
+}
+
+case ${1:-} in
+  pack) pack "$2" "$3" ;;
+  run)
+    bin=$2/bin
+    export LD_LIBRARY_PATH=$2/lib:$(cuda_libraries):${LD_LIBRARY_PATH:-}
+    run_all ;;
+  *)
+    bin=$root/${1:-build}/bin
+    [ -d "$bin" ] || bin=${1:-build}/bin
+    export LD_LIBRARY_PATH=$(cuda_libraries):${LD_LIBRARY_PATH:-}
+    run_all ;;
+esac
