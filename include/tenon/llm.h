@@ -24,16 +24,18 @@ namespace tenon {
 /// What a run may choose; unset fields follow the engine's build config and the machine.
 struct TENON_API LlmOptions {
   Mapping mapping{};  ///< ranks are threads of this process
-  int threads = 0;    ///< 0: the physical cores that this process may use
+  /// "auto" (a GPU where one can be used, else the CPU), "cpu", "cuda" or "cuda:N".
+  std::string device = "auto";
+  int threads = 0;  ///< 0: the physical cores that this process may use
   bool pin_threads = true;
   std::optional<std::int64_t> max_batch_size{};  ///< sequences in flight; default at most 16
   std::optional<std::int64_t> max_num_tokens{};  ///< tokens of one step; default at most 512
   std::optional<std::int64_t> max_seq_len{};     ///< default: the engine's, at most 4096
   std::optional<std::int64_t> kv_cache_tokens{};
-  /// float32, float16, bfloat16 or int8 ("auto": float32).
+  /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
   /// Precision to which kernels may round the inputs of linear layers: float32 (not at all) or
-  /// bfloat16. Never chosen in silence: "auto" is float32.
+  /// bfloat16. "auto": float32 on a CPU, bfloat16 on a GPU.
   std::string activation_dtype = "auto";
   bool deterministic = false;
   bool gather_context_logits = false;

@@ -6,63 +6,117 @@
 namespace tenon {
 namespace {
 
-SlotUpdate announce(const Sequence& sequence) {
+/// What the backend's sampler has to know beyond what the user asked for.
+SamplingParams sampling_of(const ActiveRequest& request) {
+  SamplingParams sampling = request.spec->sampling;
+  sampling.seed = request.seed;
+  const bool ranks = sampling.best_of > sampling.n;  // by mean log-probability
+  if (ranks && !sampling.logprobs) sampling.logprobs = 0;
+  return sampling;
+}
+
+/// A slot's first update: everything about the sequence.
+SlotUpdate announce(const Sequence& sequence, KvCache& cache) {
   SlotUpdate update;
   update.slot = sequence.slot;
   update.reset = true;
-  for (std::size_t group = 0; group < sequence.blocks.size(); ++group)
-    update.tables.push_back({static_cast<std::int32_t>(group), 0, sequence.blocks[group]});
-  update.sampling = sequence.spec->sampling;
-  update.sampling->seed = sequence.seed;
+  update.parent = sequence.parent_slot;
+  update.tables = cache.take_table_changes(sequence.cache, /*whole=*/true);
+  update.sampling = sampling_of(*sequence.request);
   update.sample_index = sequence.sample;
-  update.end_ids = sequence.spec->end_ids;
-  update.history = {sequence.tokens.begin(), sequence.tokens.begin() + sequence.prompt_length};
+  if (!sequence.request->spec->sampling.ignore_eos)
+    update.end_ids = sequence.request->spec->end_ids;
+  const auto prompt_end = sequence.tokens.begin() + sequence.prompt_length;
+  if (sequence.parent_slot < 0) {
+    update.history = {sequence.tokens.begin(), prompt_end};
+    update.outputs = {prompt_end, sequence.tokens.end()};
+  } else {
+    update.outputs = {sequence.chosen_token};
+  }
   return update;
 }
 
-void add_rows(Batch& batch, ScheduledSequence& scheduled) {
-  const Sequence& sequence = *scheduled.sequence;
-  const auto first_token = static_cast<std::int32_t>(batch.token_ids.size());
-  for (std::int64_t t = 0; t < scheduled.tokens; ++t) {
-    const std::int64_t position = sequence.cached + t;
-    batch.token_ids.push_back(sequence.tokens[static_cast<std::size_t>(position)]);
+/// A beam goes on: with its own history, or with another's.
+SlotUpdate continue_beam(const Sequence& sequence, KvCache& cache) {
+  SlotUpdate update;
+  update.slot = sequence.slot;
+  update.parent = sequence.parent_slot;
+  update.tables = cache.take_table_changes(sequence.cache, sequence.parent_slot >= 0);
+  update.outputs = {sequence.chosen_token};
+  return update;
+}
+
+void add_update(Batch& batch, Sequence& sequence, KvCache& cache) {
+  if (!sequence.announced) {
+    batch.updates.push_back(announce(sequence, cache));
+  } else if (sequence.chosen_token >= 0) {
+    batch.updates.push_back(continue_beam(sequence, cache));
+  } else {
+    std::vector<BlockTableChange> changes = cache.take_table_changes(sequence.cache);
+    if (changes.empty()) return;
+    batch.updates.emplace_back();
+    batch.updates.back().slot = sequence.slot;
+    batch.updates.back().tables = std::move(changes);
+  }
+  sequence.announced = true;
+  sequence.parent_slot = -1;
+  sequence.chosen_token = -1;
+}
+
+void add_tokens(Batch& batch, ScheduledRow& row) {
+  const Sequence& sequence = *row.sequence;
+  row.first_token = sequence.computed;
+  for (std::int64_t t = 0; t < row.tokens; ++t) {
+    const auto position = static_cast<std::size_t>(sequence.computed + t);
+    batch.token_ids.push_back(position < sequence.tokens.size() ? sequence.tokens[position]
+                                                                : kLastSampledToken);
     batch.positions.push_back(static_cast<std::int32_t>(position));
   }
-  scheduled.samples = scheduled.tokens == sequence.pending();
-  scheduled.first_logit_row = static_cast<std::int64_t>(batch.logit_rows.size());
-  const bool context = sequence.spec->context_logits && sequence.cached < sequence.prompt_length;
-  if (context) {
-    for (std::int64_t t = 0; t < scheduled.tokens; ++t)
-      batch.logit_rows.push_back(first_token + static_cast<std::int32_t>(t));
-  } else if (scheduled.samples) {
-    batch.logit_rows.push_back(first_token + static_cast<std::int32_t>(scheduled.tokens) - 1);
+}
+
+void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
+  const Sequence& sequence = *row.sequence;
+  row.samples = row.tokens == sequence.pending();
+  row.first_logit_row = static_cast<std::int64_t>(batch.logit_rows.size());
+  const auto last = first + static_cast<std::int32_t>(row.tokens) - 1;
+  row.context_rows = sequence.hands_out_context_rows();
+  if (row.context_rows) {
+    for (std::int32_t token = first; token <= last; ++token) batch.logit_rows.push_back(token);
+  } else if (row.samples) {
+    batch.logit_rows.push_back(last);
   }
-  scheduled.logit_rows =
-      static_cast<std::int64_t>(batch.logit_rows.size()) - scheduled.first_logit_row;
-  batch.sample_row.push_back(
-      scheduled.samples ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1);
+  row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
+  row.draws = row.samples && !sequence.request->spec->embedding;
+  batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1);
 }
 
 }  // namespace
 
-Batch build_batch(std::vector<ScheduledSequence>& step) {
-  std::stable_partition(step.begin(), step.end(), [](const ScheduledSequence& scheduled) {
-    return scheduled.sequence->pending() == 1;  // decodes first
-  });
+Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
   Batch batch;
+  std::int64_t tokens = 0;
+  for (const ScheduledRow& row : rows) tokens += row.tokens;
+  batch.slots.reserve(rows.size());
+  batch.token_begin.reserve(rows.size() + 1);
+  batch.cached_tokens.reserve(rows.size());
+  batch.sequence_length.reserve(rows.size());
+  batch.sample_row.reserve(rows.size());
+  batch.logit_rows.reserve(rows.size());
+  batch.token_ids.reserve(static_cast<std::size_t>(tokens));
+  batch.positions.reserve(static_cast<std::size_t>(tokens));
   batch.token_begin.push_back(0);
-  for (ScheduledSequence& scheduled : step) {
-    Sequence& sequence = *scheduled.sequence;
-    if (!sequence.announced) {
-      batch.updates.push_back(announce(sequence));
-      sequence.announced = true;
-    }
+  for (ScheduledRow& row : rows) {
+    Sequence& sequence = *row.sequence;
+    add_update(batch, sequence, cache);
     batch.slots.push_back(sequence.slot);
-    batch.cached_tokens.push_back(static_cast<std::int32_t>(sequence.cached));
-    batch.sequence_length.push_back(static_cast<std::int32_t>(sequence.tokens.size()));
-    add_rows(batch, scheduled);
+    batch.cached_tokens.push_back(static_cast<std::int32_t>(sequence.computed));
+    batch.sequence_length.push_back(static_cast<std::int32_t>(sequence.length()));
+    const auto first = static_cast<std::int32_t>(batch.token_ids.size());
+    add_tokens(batch, row);
+    add_logit_rows(batch, row, first);
     batch.token_begin.push_back(static_cast<std::int32_t>(batch.token_ids.size()));
   }
+  batch.commands = cache.take_commands();
   return batch;
 }
 

@@ -3,30 +3,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "backends/batch.h"
 #include "tenon/error.h"
-#include "tenon/kv_cache.h"
+#include "tenon/request.h"
 #include "tenon/sampling.h"
 
 namespace tenon {
-
-using RequestId = std::uint64_t;
-
-/// Where a request stood when it ended.
-struct RequestTiming {
-  double queued_seconds = 0;       ///< until its first token ran
-  double first_token_seconds = 0;  ///< until its first token came out; 0: none did
-  double total_seconds = 0;
-  std::int64_t reused_tokens = 0;  ///< of the prompt, found in the cache
-  std::int32_t preemptions = 0;
-};
 
 /// What a request hears, from the executor's thread. A sink must not block: it holds up the step.
 /// What it throws ends its request alone.
@@ -62,28 +48,6 @@ class RequestSink {
   virtual void on_timing(const RequestTiming& timing) { (void)timing; }
 };
 
-/// Restricts what may be drawn next: a grammar's state for one sequence. Called from the executor's
-/// thread, in the order of the output; after a preemption it goes on where it stood.
-class TokenConstraint {
- public:
-  virtual ~TokenConstraint() = default;
-  /// A state of its own for another sample of the same request, at the output's beginning.
-  virtual std::unique_ptr<TokenConstraint> fresh() const = 0;
-  /// Bit t of `allowed` ([(vocab + 31) / 32], all 0 before) for each token that may come next.
-  virtual void allowed(std::span<std::uint32_t> allowed) = 0;
-  virtual void accept(std::int32_t token) = 0;
-};
-
-/// What a logits processor sees and may change.
-struct LogitsView {
-  RequestId request = 0;
-  int sample = 0;
-  std::span<const std::int32_t> tokens;  ///< prompt and output so far
-  std::int64_t prompt_length = 0;
-  std::span<float> logits;  ///< [vocab], before penalties and temperature
-};
-using LogitsProcessor = std::function<void(const LogitsView&)>;
-
 struct Request {
   std::vector<std::int32_t> input_ids;
   SamplingParams sampling;
@@ -92,14 +56,7 @@ struct Request {
   bool context_logits = false;     ///< of every prompt token
   bool generation_logits = false;  ///< of every token that is sampled from
   bool embedding = false;          ///< no tokens are drawn; on_embedding is called instead
-  /// Who may share cached prefixes with it: equal salts alone.
-  std::string cache_salt;
-  KvRetention retention;
-  double priority = 0.5;                ///< in [0, 1]: 1 goes first
-  std::optional<double> queue_seconds;  ///< ends with kTimedOut where it has not begun by then
-  std::optional<double> total_seconds;  ///< ends with kTimedOut, with what it has by then
-  std::shared_ptr<const TokenConstraint> constraint;
-  LogitsProcessor logits_processor;
+  RequestOptions options;
   std::shared_ptr<RequestSink> sink;
 
   /// Samples the executor draws: best_of, or n.

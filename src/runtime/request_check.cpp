@@ -1,10 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/request_check.h"
 
+#include <cmath>
+
 #include "core/check.h"
 #include "runtime/sampling_check.h"
 
 namespace tenon {
+namespace {
+
+constexpr std::size_t kMaxSalt = 1024;
+constexpr std::size_t kMaxRetentionRanges = 256;
+
+void check_seconds(const char* field, const std::optional<double>& seconds) {
+  TENON_CHECK(!seconds || (std::isfinite(*seconds) && *seconds > 0), ErrorCode::kInvalidArgument,
+              "{}: {} is no time limit, expected seconds above 0", field, seconds.value_or(0));
+}
+
+void check_priority(const char* field, std::int32_t priority) {
+  TENON_CHECK(priority >= 0 && priority <= 100, ErrorCode::kInvalidArgument,
+              "{}: {} is out of range, expected 0 to 100", field, priority);
+}
+
+void check_options(const RequestOptions& options) {
+  TENON_CHECK(std::isfinite(options.priority) && options.priority >= 0 && options.priority <= 1,
+              ErrorCode::kInvalidArgument, "priority: {} is out of range, expected 0 to 1",
+              options.priority);
+  check_seconds("queue_seconds", options.queue_seconds);
+  check_seconds("total_seconds", options.total_seconds);
+  TENON_CHECK(options.cache_salt.size() <= kMaxSalt, ErrorCode::kInvalidArgument,
+              "cache_salt: {} bytes, at most {}", options.cache_salt.size(), kMaxSalt);
+  const KvRetention& retention = options.retention;
+  TENON_CHECK(retention.ranges.size() <= kMaxRetentionRanges, ErrorCode::kInvalidArgument,
+              "retention: {} ranges, at most {}", retention.ranges.size(), kMaxRetentionRanges);
+  for (const KvRetentionRange& range : retention.ranges) {
+    TENON_CHECK(range.begin >= 0 && (!range.end || *range.end > range.begin),
+                ErrorCode::kInvalidArgument,
+                "retention: tokens {} to {} are no range, expected 0 <= begin < end", range.begin,
+                range.end ? std::to_string(*range.end) : "the end");
+    check_priority("retention.priority", range.priority);
+    check_seconds("retention.duration_seconds", range.duration_seconds);
+  }
+  check_priority("retention.decode_priority", retention.decode_priority);
+  check_seconds("retention.decode_duration_seconds", retention.decode_duration_seconds);
+}
+
+void check_beams(const Request& request, const Session& session) {
+  const std::int32_t width = request.sampling.beam_width;
+  if (width <= 1) return;
+  TENON_CHECK(width <= session.options().max_sequences, ErrorCode::kInvalidArgument,
+              "beam_width: {} beams need as many places in a batch, and the session has {} "
+              "(max_batch_size); use fewer beams or load it with a larger max_batch_size",
+              width, session.options().max_sequences);
+  TENON_CHECK(!request.generation_logits, ErrorCode::kInvalidArgument,
+              "generation_logits: not returned from beam search; ask for logprobs");
+  TENON_CHECK(request.options.constraint == nullptr, ErrorCode::kUnsupported,
+              "constraint: guided decoding with beam search is not supported yet; use beam_width 1");
+}
+
+}  // namespace
+
 const char* to_string(FinishReason reason) noexcept {
   switch (reason) {
     case FinishReason::kNotFinished: return "not_finished";
@@ -39,9 +94,8 @@ std::int64_t check_request(const Request& request, const Session& session, std::
               "input_ids: {} tokens; this model takes a prompt in one step of at most {} "
               "(max_num_tokens)",
               length, session.options().max_step_tokens);
-  TENON_CHECK(!request.context_logits || session.options().all_logits, ErrorCode::kInvalidArgument,
-              "context_logits: the session keeps logits of last tokens alone; load it with "
-              "gather_context_logits");
+  check_options(request.options);
+  check_beams(request, session);
   TENON_CHECK(request.sink != nullptr, ErrorCode::kInvalidArgument, "a request needs a sink");
   const std::int64_t room = longest - length;
   if (!request.sampling.max_tokens) return room;

@@ -1,4 +1,5 @@
-// Sequence: one sample of a request on its way through the cache. Owned by the executor's thread.
+// Sequence: one sample (or beam) of a request on its way through the cache; ActiveRequest: a request
+// with its sequences. Owned by the request loop's thread; the scheduler moves them between states.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -6,29 +7,91 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/beam_search.h"
+#include "runtime/kv_cache.h"
 #include "runtime/request.h"
 
 namespace tenon {
 
+struct ActiveRequest;
+
 struct Sequence {
-  RequestId request = 0;
-  int sample = 0;
+  enum class State : std::uint8_t {
+    kHeld,     ///< waits for its request's first sample to compute the prompt
+    kWaiting,  ///< in the scheduler's queue
+    kRunning,  ///< has a slot and a hold on the cache
+    kEnded,
+  };
+
+  ActiveRequest* request = nullptr;
+  int sample = 0;  ///< in [0, samples)
+  int beam = 0;    ///< rank among the open beams
+  State state = State::kWaiting;
+  std::int64_t max_new_tokens = 0;
+  std::int64_t longest = 0;  ///< tokens, prompt and output, it may come to
+
+  std::vector<std::int32_t> tokens;  ///< prompt and output, as far as the host knows them
+  std::int64_t prompt_length = 0;
+  std::int64_t computed = 0;   ///< tokens whose keys and values issued steps put into the cache
+  std::int32_t in_flight = 0;  ///< issued steps with a row of it that have not landed
+  int unknown_tokens = 0;      ///< its newest tokens, which steps in flight draw
+  bool began = false;          ///< some of it ran
+  std::int64_t committed_blocks = 0;
+  std::int64_t delivered_rows = 0;  ///< prompt positions whose logits were handed out
+
+  std::int32_t slot = -1;
+  KvCache::Handle cache = -1;
+  bool announced = false;             ///< its slot update went out
+  bool alone = false;                 ///< a step with it failed: the next runs it alone
+  const Sequence* fork_of = nullptr;  ///< the sample whose prompt it may share
+  // What a beam takes over before its next step.
+  std::int32_t parent_slot = -1;
+  std::int32_t chosen_token = -1;
+
+  std::unique_ptr<TokenConstraint> constraint;
+
+  std::int64_t length() const {
+    return static_cast<std::int64_t>(tokens.size()) + unknown_tokens;
+  }
+  std::int64_t pending() const { return length() - computed; }
+  /// Its rows of logits are handed out: the first sample's, for all.
+  bool hands_out_context_rows() const;
+  std::int64_t generated() const { return length() - prompt_length; }
+  bool in_context() const { return computed < prompt_length; }
+};
+
+struct ActiveRequest {
+  RequestId id = 0;
   std::shared_ptr<const Request> spec;
   std::uint64_t seed = 0;
-  std::int64_t longest = 0;  ///< tokens, prompt and output, it may come to
-  std::int64_t max_new_tokens = 0;
+  double arrival = 0;    ///< seconds of the loop's clock
+  double queue_key = 0;  ///< smaller goes first: arrival, less what its priority is worth
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  int open_samples = 0;  ///< that on_finish was not called for
+  std::unique_ptr<BeamSearch> beams;
+  std::vector<std::vector<TokenLogprob>> candidates;  ///< of each open beam, as they land
+  int candidates_due = 0;
+  RequestTiming timing;
+  double first_run = -1;
 
-  std::vector<std::int32_t> tokens;  ///< prompt and output
-  std::int64_t prompt_length = 0;
-  std::int64_t cached = 0;  ///< tokens whose keys and values are in the cache
-  std::int32_t slot = -1;
-  std::vector<std::vector<std::int32_t>> blocks;  ///< per cache group
-  bool announced = false;                         ///< its slot update went out
-
-  std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
-  std::int64_t generated() const {
-    return static_cast<std::int64_t>(tokens.size()) - prompt_length;
+  bool is_beam_search() const { return spec->sampling.beam_width > 1; }
+  bool wants_context_rows() const {
+    return spec->context_logits || spec->sampling.prompt_logprobs.has_value();
+  }
+  bool wants_late_inputs() const {
+    return spec->options.constraint != nullptr || spec->options.logits_processor != nullptr;
+  }
+  bool wants_outputs() const {
+    return wants_context_rows() || spec->generation_logits || spec->embedding;
+  }
+  /// Slots that must be free before it starts.
+  std::int64_t slots_at_start() const {
+    return is_beam_search() ? spec->sampling.beam_width : 1;
   }
 };
+
+inline bool Sequence::hands_out_context_rows() const {
+  return sample == 0 && in_context() && request->wants_context_rows();
+}
 
 }  // namespace tenon

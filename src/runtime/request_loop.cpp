@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/request_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <limits>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "core/check.h"
+#include "runtime/request_check.h"
+
+namespace tenon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::uint64_t random_seed() {
+  static std::mutex mutex;
+  static std::mt19937_64 generator{std::random_device{}()};
+  const std::lock_guard lock(mutex);
+  return generator();
+}
+
+struct Arrival {
+  RequestId id = 0;
+  std::shared_ptr<const Request> spec;
+  std::uint64_t seed = 0;
+  std::int64_t max_new_tokens = 0;
+  double time = 0;
+};
+
+struct Cancellation {
+  RequestId id = 0;
+  int sample = -1;
+};
+
+}  // namespace
+
+struct RequestLoop::Impl {
+  std::unique_ptr<Session> session;
+  RequestLoopOptions options;
+  StepRunner runner;
+  const Clock::time_point begin = Clock::now();
+
+  // Shared with callers.
+  mutable std::mutex mutex;
+  std::condition_variable wake;    // the loop waits for work
+  std::condition_variable idle;    // drain() waits for the end of it
+  std::vector<Arrival> inbox;
+  std::vector<Cancellation> cancellations;
+  RequestId next_id = 1;
+  bool draining = false;
+  bool stopping = false;
+  bool stopped = false;
+  bool is_idle = true;
+  std::optional<Error> failure;
+  ExecutorStatistics stats;
+  std::uint64_t refused = 0;
+  std::int64_t inbox_tokens = 0;
+  double last_step = 0;
+  std::deque<IterationStatistics> iterations;
+  std::vector<KvCacheEvent> events;
+
+  std::mutex stop_mutex;  // one stop() at a time
+  std::thread thread;
+
+  Impl(std::unique_ptr<Session> taken, const RequestLoopOptions& wanted)
+      : session(std::move(taken)), options(wanted), runner(*session, wanted.steps) {}
+
+  double now() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+  std::int64_t longest() const;
+  void check_queue(const Request& request) const;
+  void loop();
+  bool take_in();
+  void publish();
+};
+
+RequestLoop::RequestLoop(std::unique_ptr<Session> session, const RequestLoopOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(session), options)) {
+  impl_->stats = impl_->runner.statistics();
+  impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
+}
+
+RequestLoop::~RequestLoop() { stop(); }
+
+/// Tokens that one sequence may come to.
+std::int64_t RequestLoop::Impl::longest() const {
+  const SessionOptions& limits = session->options();
+  std::int64_t blocks = std::numeric_limits<std::int64_t>::max();
+  for (const Session::CacheGroup& group : session->cache_groups())
+    if (group.window == 0) blocks = std::min(blocks, group.blocks);
+  const bool unlimited = blocks == std::numeric_limits<std::int64_t>::max();
+  const std::int64_t tokens =
+      unlimited ? limits.max_sequence_length : blocks * limits.tokens_per_block;
+  return std::min(tokens, limits.max_sequence_length);
+}
+
+void RequestLoop::Impl::check_queue(const Request& request) const {
+  TENON_CHECK(!failure, ErrorCode::kInternal,
+              "the session failed and takes no requests: {}; load it again",
+              failure ? failure->what() : "");
+  TENON_CHECK(!stopping && !draining, ErrorCode::kCancelled, "the executor is shutting down");
+  const std::int64_t queued = stats.waiting + static_cast<std::int64_t>(inbox.size());
+  const double rate = stats.step_seconds > 0
+                          ? static_cast<double>(stats.finished_requests) / stats.step_seconds
+                          : 0;
+  const std::string estimate =
+      rate > 0 ? fmt::format("about {:.1f} s at the present rate of {:.2f} requests/s",
+                             static_cast<double>(queued) / rate, rate)
+               : std::string("nothing has finished yet to tell how long");
+  TENON_CHECK(queued < options.max_queue, ErrorCode::kResourceExhausted,
+              "the queue is full: {} requests wait (max_queue_size {}), {}; try again later",
+              queued, options.max_queue, estimate);
+  const auto tokens = static_cast<std::int64_t>(request.input_ids.size());
+  TENON_CHECK(options.max_queue_tokens == 0 || inbox_tokens + tokens <= options.max_queue_tokens,
+              ErrorCode::kResourceExhausted,
+              "the queue is full: {} prompt tokens wait and {} more came (limit {}), {}",
+              inbox_tokens, tokens, options.max_queue_tokens, estimate);
+}
+
+RequestId RequestLoop::enqueue(Request request) {
+  Impl& impl = *impl_;
+  Arrival arrival;
+  try {
+    arrival.max_new_tokens = check_request(request, *impl.session, impl.longest());
+    if (!request.options.queue_seconds) request.options.queue_seconds = impl.options.queue_seconds;
+    if (!request.options.total_seconds) request.options.total_seconds = impl.options.total_seconds;
+    arrival.seed = request.sampling.seed ? *request.sampling.seed : random_seed();
+    arrival.spec = std::make_shared<const Request>(std::move(request));
+    const std::lock_guard lock(impl.mutex);
+    impl.check_queue(*arrival.spec);
+    arrival.id = impl.next_id++;
+    arrival.time = impl.now();
+    impl.inbox.push_back(arrival);
+    impl.is_idle = false;
+  } catch (...) {
+    const std::lock_guard lock(impl.mutex);
+    ++impl.refused;
+    throw;
+  }
+  impl.wake.notify_one();
+  return arrival.id;
+}
+
+void RequestLoop::cancel(RequestId id, int sample) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->cancellations.push_back({id, sample});
+  }
+  impl_->wake.notify_one();
+}
+
+bool RequestLoop::drain(std::optional<double> seconds) {
+  std::unique_lock lock(impl_->mutex);
+  impl_->draining = true;
+  const auto ended = [this] { return impl_->is_idle || impl_->stopped; };
+  if (!seconds) {
+    impl_->idle.wait(lock, ended);
+    return true;
+  }
+  return impl_->idle.wait_for(lock, std::chrono::duration<double>(*seconds), ended);
+}
+
+void RequestLoop::stop() {
+  const std::lock_guard once(impl_->stop_mutex);
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_all();
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+ExecutorHealth RequestLoop::health() const {
+  const std::lock_guard lock(impl_->mutex);
+  ExecutorHealth health;
+  using State = ExecutorHealth::State;
+  if (impl_->failure) {
+    health.state = State::kFailed;
+    health.message = impl_->failure->what();
+  } else if (impl_->stopped || impl_->stopping) {
+    health.state = State::kStopped;
+  } else if (impl_->draining) {
+    health.state = State::kDraining;
+  }
+  if (!impl_->is_idle) health.last_step_seconds_ago = impl_->now() - impl_->last_step;
+  return health;
+}
+
+ExecutorStatistics RequestLoop::statistics() const {
+  const std::lock_guard lock(impl_->mutex);
+  ExecutorStatistics stats = impl_->stats;
+  stats.waiting += static_cast<std::int64_t>(impl_->inbox.size());
+  stats.refused_requests = impl_->refused;
+  return stats;
+}
+
+std::vector<IterationStatistics> RequestLoop::take_iteration_statistics() {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<IterationStatistics> out(impl_->iterations.begin(), impl_->iterations.end());
+  impl_->iterations.clear();
+  return out;
+}
+
+std::vector<KvCacheEvent> RequestLoop::take_cache_events() {
+  const std::lock_guard lock(impl_->mutex);
+  return std::exchange(impl_->events, {});
+}
+
+const Session& RequestLoop::session() const { return *impl_->session; }
+Session& RequestLoop::session() { return *impl_->session; }
+
+void RequestLoop::Impl::loop() {
+  const std::function<double()> clock = [this] { return now(); };
+  while (take_in()) {
+    runner.expire(now());
+    runner.iterate(clock);
+    publish();
+  }
+  runner.end_all(FinishReason::kCancelled, nullptr, now());
+  while (runner.busy()) runner.iterate(clock);  // what is still in flight
+  publish();
+  const std::lock_guard lock(mutex);
+  is_idle = true;
+  stopped = true;
+  idle.notify_all();
+}
+
+/// Waits for work; false at shutdown.
+bool RequestLoop::Impl::take_in() {
+  std::vector<Arrival> arrivals;
+  std::vector<Cancellation> cancelled;
+  {
+    std::unique_lock lock(mutex);
+    const auto has_work = [this] {
+      return stopping || !inbox.empty() || !cancellations.empty() || runner.busy();
+    };
+    wake.wait(lock, has_work);
+    arrivals.swap(inbox);
+    cancelled.swap(cancellations);
+    if (stopping) {  // those who just came are told so with the others
+      for (Arrival& one : arrivals)
+        runner.add(one.id, std::move(one.spec), one.seed, one.max_new_tokens, one.time);
+      return false;
+    }
+  }
+  for (Arrival& one : arrivals)
+    runner.add(one.id, std::move(one.spec), one.seed, one.max_new_tokens, one.time);
+  const double time = now();
+  for (const Cancellation& one : cancelled) runner.cancel(one.id, one.sample, time);
+  return true;
+}
+
+void RequestLoop::Impl::publish() {
+  const std::lock_guard lock(mutex);
+  const ExecutorStatistics before = std::exchange(stats, runner.statistics());
+  last_step = now();
+  if (stats.steps != before.steps && options.iteration_statistics > 0) {
+    iterations.push_back(runner.last_iteration());
+    if (static_cast<std::int64_t>(iterations.size()) > options.iteration_statistics)
+      iterations.pop_front();
+  }
+  if (options.steps.cache_events > 0)
+    for (KvCacheEvent& event : runner.cache().take_events()) {
+      events.push_back(std::move(event));
+      if (static_cast<std::int64_t>(events.size()) > options.steps.cache_events)
+        events.erase(events.begin());
+    }
+  if (runner.failure()) failure = runner.failure();
+  is_idle = !runner.busy() && inbox.empty();
+  if (is_idle) idle.notify_all();
+}
+
+}  // namespace tenon

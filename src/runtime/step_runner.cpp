@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/step_runner.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/log.h"
+#include "runtime/batch_builder.h"
+#include "runtime/beam_group.h"
+
+namespace tenon {
+namespace {
+
+/// A request that fails alone this often in a row, with nothing that succeeds between, shows that it
+/// is the session that is broken.
+constexpr int kFailuresThatCondemn = 3;
+
+KvCacheSettings cache_settings(const Session& session, const StepRunnerOptions& options) {
+  KvCacheSettings settings;
+  for (const Session::CacheGroup& group : session.cache_groups())
+    settings.groups.push_back({.window = group.window,
+                               .blocks = group.blocks,
+                               .host_blocks = group.host_blocks,
+                               .disk_blocks = group.disk_blocks});
+  settings.tokens_per_block = session.options().tokens_per_block;
+  settings.reuse = options.reuse;
+  settings.partial_reuse = options.partial_reuse;
+  settings.max_step_tokens = session.options().max_step_tokens;
+  settings.event_capacity = options.cache_events;
+  return settings;
+}
+
+SchedulerLimits scheduler_limits(const Session& session, const StepRunnerOptions& options) {
+  const SessionOptions& limits = session.options();
+  return {.policy = options.policy,
+          .chunking = options.chunking,
+          .step_tokens = limits.max_step_tokens,
+          .context_chunk = options.context_chunk,
+          .sequences = limits.max_sequences,
+          .logit_rows = limits.all_logits ? limits.max_step_tokens : limits.max_sequences,
+          .tokens_per_block = limits.tokens_per_block,
+          .chunkable = session.traits().chunkable,
+          .keeps_last_tokens = session.keeps_last_tokens()};
+}
+
+Error as_error(const std::exception& error) {
+  if (const auto* known = dynamic_cast<const Error*>(&error)) return *known;
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+    return Error(ErrorCode::kResourceExhausted, "[step] out of memory");
+  return Error(ErrorCode::kInternal, error.what());
+}
+
+bool is_alive(const Sequence& sequence) { return sequence.state != Sequence::State::kEnded; }
+
+}  // namespace
+
+StepRunner::StepRunner(Session& session, const StepRunnerOptions& options)
+    : session_(session),
+      options_(options),
+      cache_(cache_settings(session, options)),
+      scheduler_(scheduler_limits(session, options), cache_) {}
+
+StepRunner::~StepRunner() {
+  if (!flying_) return;
+  try {
+    flying_->handle->wait();
+  } catch (const std::exception&) {
+    // Nobody is left to hear of it.
+  }
+}
+
+void StepRunner::add(RequestId id, std::shared_ptr<const Request> spec, std::uint64_t seed,
+                     std::int64_t max_new_tokens, double now) {
+  auto request = std::make_unique<ActiveRequest>();
+  request->id = id;
+  request->seed = seed;
+  request->arrival = now;
+  request->queue_key = queue_key(now, spec->options.priority);
+  request->spec = std::move(spec);
+  const Request& wanted = *request->spec;
+  const bool beams = request->is_beam_search();
+  const int count = beams ? wanted.sampling.beam_width : wanted.samples();
+  request->open_samples = beams ? wanted.sampling.n : count;
+  if (beams)
+    request->beams = std::make_unique<BeamSearch>(
+        wanted.sampling, wanted.sampling.ignore_eos ? std::vector<std::int32_t>{} : wanted.end_ids,
+        max_new_tokens);
+  for (int sample = 0; sample < count; ++sample) {
+    auto sequence = std::make_unique<Sequence>();
+    sequence->request = request.get();
+    sequence->sample = sample;
+    sequence->state = Sequence::State::kHeld;
+    sequence->tokens = wanted.input_ids;
+    sequence->prompt_length = static_cast<std::int64_t>(wanted.input_ids.size());
+    sequence->max_new_tokens = max_new_tokens;
+    sequence->longest = sequence->prompt_length + max_new_tokens;
+    if (wanted.options.constraint) sequence->constraint = wanted.options.constraint->fresh();
+    request->sequences.push_back(std::move(sequence));
+  }
+  if (wanted.options.queue_seconds) deadlines_.emplace(now + *wanted.options.queue_seconds, id);
+  if (wanted.options.total_seconds) deadlines_.emplace(now + *wanted.options.total_seconds, id);
+  Sequence& first = *request->sequences.front();
+  requests_.emplace(id, std::move(request));
+  scheduler_.enqueue(first);
+}
+
+std::optional<double> StepRunner::next_deadline() const {
+  if (deadlines_.empty()) return std::nullopt;
+  return deadlines_.begin()->first;
+}
+
+void StepRunner::expire(double now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const RequestId id = deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    const auto found = requests_.find(id);
+    if (found == requests_.end()) continue;
+    ActiveRequest& request = *found->second;
+    const auto passed = [&](const std::optional<double>& limit) {
+      return limit && request.arrival + *limit <= now;
+    };
+    if (passed(request.spec->options.total_seconds) ||
+        (passed(request.spec->options.queue_seconds) && request.first_run < 0))
+      finish_request(request, FinishReason::kTimedOut, nullptr, now);
+  }
+  erase_ended();
+}
+
+void StepRunner::cancel(RequestId id, int sample, double now) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  ActiveRequest& request = *found->second;
+  if (sample < 0 || request.is_beam_search())
+    finish_request(request, FinishReason::kCancelled, nullptr, now);
+  else if (static_cast<std::size_t>(sample) < request.sequences.size())
+    finish(*request.sequences[static_cast<std::size_t>(sample)], FinishReason::kCancelled, nullptr,
+           now);
+  erase_ended();
+}
+
+void StepRunner::end_all(FinishReason reason, const Error* error, double now) {
+  for (auto& [id, request] : requests_) finish_request(*request, reason, error, now);
+  erase_ended();
+}
+
+bool StepRunner::iterate(const std::function<double()>& clock) {
+  if (requests_.empty() && !flying_) return false;
+  Step step;
+  if (!spare_rows_.empty()) {
+    step.rows = std::move(spare_rows_.back());
+    spare_rows_.pop_back();
+  }
+  std::optional<Error> error;
+  bool late = false;
+  try {
+    issue(step, clock);
+    for (const ScheduledRow& row : step.rows) {
+      const ActiveRequest& request = *row.sequence->request;
+      late = late || (row.draws && request.wants_late_inputs()) ||
+             (row.logit_rows > 0 && request.wants_outputs());
+    }
+    if (!late && !step.rows.empty()) step.handle = session_.sample({});
+  } catch (const std::exception& caught) {
+    error = as_error(caught);
+  }
+  const bool landed = flying_.has_value();
+  if (landed) {
+    Step before = std::move(*flying_);
+    flying_.reset();
+    std::optional<Error> failed_before;
+    try {
+      land(before, clock);
+    } catch (const std::exception& caught) {
+      failed_before = as_error(caught);
+    }
+    if (failed_before) {
+      step_failed(before, step.rows.empty() ? nullptr : &step, *failed_before, clock());
+      erase_ended();
+      return true;
+    }
+    spare_rows_.push_back(std::move(before.rows));
+  }
+  if (!error && late) try {
+      sample_late(step);
+    } catch (const std::exception& caught) {
+      error = as_error(caught);
+    }
+  if (error) {
+    step_failed(step, nullptr, *error, clock());
+  } else if (!step.rows.empty()) {
+    flying_ = std::move(step);
+    if (!options_.run_ahead) return iterate_landing(clock);
+  } else if (!landed) {
+    stuck(clock());
+  }
+  erase_ended();
+  return true;
+}
+
+/// Without running ahead: the step just issued lands before the next is planned.
+bool StepRunner::iterate_landing(const std::function<double()>& clock) {
+  Step step = std::move(*flying_);
+  flying_.reset();
+  try {
+    land(step, clock);
+    spare_rows_.push_back(std::move(step.rows));
+  } catch (const std::exception& caught) {
+    step_failed(step, nullptr, as_error(caught), clock());
+  }
+  erase_ended();
+  return true;
+}
+
+/// Plans, prepares and starts a step; nothing where there is nothing to run.
+void StepRunner::issue(Step& step, const std::function<double()>& clock) {
+  step.issued = clock();
+  scheduler_.plan(step.issued, step.rows);
+  if (step.rows.empty()) return;
+  const Batch batch = build_batch(step.rows, cache_);
+  for (ScheduledRow& row : step.rows) {
+    Sequence& sequence = *row.sequence;
+    ActiveRequest& request = *sequence.request;
+    sequence.computed += row.tokens;
+    ++sequence.in_flight;
+    if (row.draws) ++sequence.unknown_tokens;
+    if (row.draws && request.beams) ++request.candidates_due;
+    if (request.first_run < 0) request.first_run = step.issued;
+  }
+  step.counted = true;
+  session_.prepare(batch);
+  session_.forward();
+  step.host_seconds = clock() - step.issued;
+}
+
+void StepRunner::sample_late(Step& step) {
+  bool wants_logits = false;
+  bool wants_hidden = false;
+  for (const ScheduledRow& row : step.rows) {
+    const ActiveRequest& request = *row.sequence->request;
+    if (!is_alive(*row.sequence) || row.logit_rows == 0) continue;
+    wants_logits = wants_logits || request.wants_context_rows() ||
+                   request.spec->generation_logits || request.spec->options.logits_processor != nullptr;
+    wants_hidden = wants_hidden || request.spec->embedding;
+  }
+  if (wants_logits) step.logits = session_.read("logits");
+  if (wants_hidden) step.hidden = session_.read("hidden_states");
+  step.handle = session_.sample(late_inputs(step));
+}
+
+LateInputs StepRunner::late_inputs(Step& step) {
+  LateInputs late;
+  const auto vocab = static_cast<std::size_t>(session_.traits().vocab_size);
+  for (std::size_t i = 0; i < step.rows.size(); ++i) {
+    const ScheduledRow& row = step.rows[i];
+    Sequence& sequence = *row.sequence;
+    const Request& spec = *sequence.request->spec;
+    if (!row.draws || !is_alive(sequence)) continue;
+    try {
+      if (sequence.constraint) {
+        late.allowed_tokens.resize(step.rows.size());
+        late.allowed_tokens[i].assign((vocab + 31) / 32, 0);
+        sequence.constraint->allowed(late.allowed_tokens[i]);
+      }
+      if (spec.options.logits_processor) {
+        late.logits.resize(step.rows.size());
+        const float* from = step.logits.view().as<float>() +
+                            static_cast<std::size_t>(row.first_logit_row + row.logit_rows - 1) * vocab;
+        late.logits[i].assign(from, from + vocab);
+        spec.options.logits_processor({.request = sequence.request->id,
+                               .sample = sequence.sample,
+                               .tokens = sequence.tokens,
+                               .prompt_length = sequence.prompt_length,
+                               .logits = late.logits[i]});
+      }
+    } catch (const std::exception& caught) {
+      const Error error = as_error(caught);
+      finish(sequence, FinishReason::kError, &error, step.issued);
+    }
+  }
+  return late;
+}
+
+/// Waits for the step and hands its results out. Throws what went wrong in the step.
+void StepRunner::land(Step& step, const std::function<double()>& clock) {
+  const StepResult& result = step.handle->wait();
+  TENON_CHECK(result.sequences.size() == step.rows.size(), ErrorCode::kInternal,
+              "[step] {} results for {} rows", result.sequences.size(), step.rows.size());
+  const double now = clock();
+  failures_in_a_row_ = 0;
+  for (std::size_t i = 0; i < step.rows.size(); ++i) {
+    if (step.rows[i].sequence->alone) scheduler_.cleared(*step.rows[i].sequence);
+    deliver(step, step.rows[i], result.sequences[i], now);
+  }
+  note_iteration(step, now);
+}
+
+void StepRunner::note_iteration(const Step& step, double now) {
+  ++totals_.steps;
+  totals_.host_seconds += step.host_seconds;
+  totals_.step_seconds += now - std::max(step.issued, busy_until_);
+  busy_until_ = now;
+  IterationStatistics& it = last_iteration_;
+  it = {};
+  it.iteration = totals_.steps;
+  it.timestamp = step.issued;
+  it.latency_seconds = now - step.issued;
+  it.host_seconds = step.host_seconds;
+  it.queued_requests = scheduler_.waiting();
+  it.active_requests = scheduler_.running();
+  for (const ScheduledRow& row : step.rows) {
+    const bool context = row.first_token < row.sequence->prompt_length;
+    ++(context ? it.context_requests : it.generation_requests);
+    if (context) it.context_tokens += row.tokens;
+  }
+  totals_.context_tokens += static_cast<std::uint64_t>(it.context_tokens);
+  it.paused_requests = scheduler_.paused();
+  it.completed_requests = totals_.finished_requests;
+  it.kv_cache = cache_.statistics();
+}
+
+ExecutorStatistics StepRunner::statistics() const {
+  ExecutorStatistics statistics = totals_;
+  statistics.paused_sequences = scheduler_.paused();
+  statistics.running = scheduler_.running();
+  statistics.waiting = scheduler_.waiting();
+  statistics.kv_cache = cache_.statistics();
+  return statistics;
+}
+
+/// Takes the step's part out of the sequences' counts, as if it had never been issued.
+void StepRunner::undo(Step& step) {
+  if (!step.counted) return;
+  step.counted = false;
+  for (const ScheduledRow& row : step.rows) {
+    Sequence& sequence = *row.sequence;
+    --sequence.in_flight;
+    if (!row.draws) continue;
+    --sequence.unknown_tokens;
+    if (sequence.request->beams) --sequence.request->candidates_due;
+  }
+}
+
+/// A step failed: who was in it alone is at fault and ends; of several each runs alone next. What was
+/// issued after it (`newer`) saw its results and is run again.
+void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double now) {
+  ++totals_.failed_steps;
+  log::note("step", "a step of {} rows failed: {}", step.rows.size(), error.what());
+  if (newer != nullptr) try {
+      if (!newer->handle) newer->handle = session_.sample({});
+      newer->handle->wait();
+    } catch (const std::exception&) {
+      // It is undone either way.
+    }
+  undo(step);
+  if (newer != nullptr) undo(*newer);
+  std::set<ActiveRequest*> suspects;
+  std::set<ActiveRequest*> others;
+  for (const ScheduledRow& row : step.rows)
+    if (is_alive(*row.sequence)) suspects.insert(row.sequence->request);
+  if (newer != nullptr)
+    for (const ScheduledRow& row : newer->rows)
+      if (is_alive(*row.sequence) && !suspects.contains(row.sequence->request))
+        others.insert(row.sequence->request);
+  for (ActiveRequest* request : others) restart(*request, false, now);
+  if (suspects.size() > 1) {
+    for (ActiveRequest* request : suspects) restart(*request, true, now);
+    return;
+  }
+  for (ActiveRequest* request : suspects)
+    finish_request(*request, FinishReason::kError, &error, now);
+  if (++failures_in_a_row_ < kFailuresThatCondemn) return;
+  failure_ = error;
+  end_all(FinishReason::kError, &error, now);
+}
+
+/// What it has in the cache is doubtful: it computes its tokens anew, and draws the same again.
+void StepRunner::restart(ActiveRequest& request, bool alone, double now) {
+  if (!request.beams) {
+    for (auto& sequence : request.sequences)
+      if (sequence->state == Sequence::State::kRunning) scheduler_.pause(*sequence, now, alone);
+    return;
+  }
+  const Request& spec = *request.spec;
+  request.beams = std::make_unique<BeamSearch>(
+      spec.sampling, spec.sampling.ignore_eos ? std::vector<std::int32_t>{} : spec.end_ids,
+      request.sequences.front()->max_new_tokens);
+  request.candidates.clear();
+  request.candidates_due = 0;
+  Sequence& first = *request.sequences.front();
+  if (first.state == Sequence::State::kWaiting) return;
+  for (auto& sequence : request.sequences) {
+    scheduler_.park(*sequence, now);
+    sequence->tokens = spec.input_ids;
+    sequence->beam = 0;
+  }
+  first.alone = first.alone || alone;
+  scheduler_.enqueue(first);
+}
+
+/// Nothing runs and nothing could be started: what waits can never start.
+void StepRunner::stuck(double now) {
+  Sequence* next = scheduler_.next_waiting();
+  const Error error(ErrorCode::kResourceExhausted,
+                    "[scheduler] the request needs more cache or more slots than there are");
+  if (next != nullptr)
+    finish_request(*next->request, FinishReason::kError, &error, now);
+  else if (ended_.empty())
+    end_all(FinishReason::kError, &error, now);
+}
+
+}  // namespace tenon
