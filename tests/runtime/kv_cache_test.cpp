@@ -73,6 +73,7 @@ TEST(KvCache, SaltSeparates) {
   EXPECT_EQ(model.serve(tokens, "bob"), 0);
   EXPECT_EQ(model.serve(tokens), 0);
   EXPECT_EQ(model.serve(tokens, "alice"), 11);
+  EXPECT_EQ(model.serve(tokens, "carol"), 0);
 }
 
 TEST(KvCache, EqualHashesAreNoHit) {
