@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/dtype.h"
+#include "engine/backend_factory.h"
 
 namespace tenon {
 namespace {
@@ -15,9 +16,9 @@ constexpr std::int64_t kDefaultBatchSize = 16;
 constexpr std::int64_t kDefaultStepTokens = 512;
 constexpr std::int64_t kDefaultSequenceLength = 4096;
 
-DataType option_type(const std::string& name, const char* field,
+DataType option_type(const std::string& name, const char* field, DataType automatic,
                      std::initializer_list<DataType> allowed) {
-  const DataType type = name == "auto" ? DataType::kFloat32 : parse_data_type(name, field);
+  const DataType type = name == "auto" ? automatic : parse_data_type(name, field);
   std::string names;
   for (const DataType one : allowed) {
     if (type == one) return type;
@@ -31,15 +32,17 @@ DataType option_type(const std::string& name, const char* field,
 
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
   SessionOptions session;
+  session.device = options.device;
+  const DataType automatic = choose_device(options.device).default_precision();
   session.mapping = options.mapping;
   session.threads = options.threads;
   session.pin = options.pin_threads;
-  session.policy.activation = option_type(options.activation_dtype, "activation_dtype",
+  session.policy.activation = option_type(options.activation_dtype, "activation_dtype", automatic,
                                           {DataType::kFloat32, DataType::kBFloat16});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
   session.cache_dtype =
-      option_type(options.kv_cache_dtype, "kv_cache_dtype",
+      option_type(options.kv_cache_dtype, "kv_cache_dtype", automatic,
                   {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
   session.tokens_per_block = build.tokens_per_block;
   session.max_sequence_length = options.max_seq_len.value_or(

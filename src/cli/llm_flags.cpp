@@ -63,17 +63,19 @@ void ModelFlags::add(CommandLine& line) {
   line.flag("--no_cache", no_cache_, "build in memory, keep nothing in the cache folder");
   line.option("--chat_template", template_file_, "file with a template instead of the model's");
   line.group("Machine");
+  line.option("--device", options_.device,
+              "auto, cpu, cuda or cuda:N [auto: a GPU where there is one]");
   line.option("--threads", options_.threads, "threads [physical cores that may be used]");
   line.flag("--no_pin", no_pin_, "leave threads where the system puts them");
   line.option("--tp_size", options_.mapping.tp_size, "tensor-parallel ranks, threads here [1]");
   line.option("--pp_size", options_.mapping.pp_size, "pipeline stages, threads here [1]");
   line.option("--max_isa", options_.max_isa, "use at most baseline, avx2, avx512 or amx");
   line.group("Precision and limits");
-  line.option(
-      "--activation_dtype", options_.activation_dtype,
-      "inputs of linear layers: float32 (exact), or bfloat16 where that is faster [float32]");
+  line.option("--activation_dtype", options_.activation_dtype,
+              "inputs of linear layers: float32 (exact), or bfloat16 where that is faster "
+              "[float32; on a GPU bfloat16]");
   line.option("--kv_cache_dtype", options_.kv_cache_dtype,
-              "float32, float16, bfloat16 or int8 [float32]");
+              "float32, float16, bfloat16 or int8 [float32; on a GPU bfloat16]");
   line.flag("--deterministic", options_.deterministic,
             "the same numbers whatever else is in the batch");
   line.option("--max_batch_size", options_.max_batch_size, "sequences in flight [16]");

@@ -7,13 +7,13 @@
 #include <map>
 #include <thread>
 
-#include "backends/cpu/cpu_backend.h"
 #include "core/check.h"
 #include "core/log.h"
 #include "core/process_memory.h"
 #include "core/thread_pool.h"
 #include "distributed/in_process_communicator.h"
 #include "engine/cache_size.h"
+#include "engine/backend_factory.h"
 #include "engine/rank_worker.h"
 
 namespace tenon {
@@ -283,18 +283,20 @@ class LocalSession : public Session {
   }
 
   void make_ranks() {
+    const DeviceChoice device = choose_device(options_.device);
+    if (!device.note.empty()) log::note("load", "on the CPU: {}", device.note);
     threads_ = options_.threads > 0 ? options_.threads : available_cores();
     ranks_ = std::vector<Rank>(static_cast<std::size_t>(world()));
     auto communicators = world() == 1             ? std::vector<std::unique_ptr<Communicator>>(1)
                          : options_.communicators ? options_.communicators(options_.mapping)
                                                   : make_in_process_communicators(options_.mapping);
     for (int r = 0; r < world(); ++r) {
-      cpu::CpuOptions cpu;
-      cpu.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
-      cpu.cores = share_of_cores(world(), r, threads_);
-      cpu.pin = options_.pin && (world() == 1 || !cpu.cores.empty());
-      rank(r).cores = pinned_cores({.threads = cpu.threads, .pin = cpu.pin, .cores = cpu.cores});
-      rank(r).backend = cpu::make_backend(cpu);
+      RankDevice mine{.device = device, .rank = r};
+      mine.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
+      mine.cores = share_of_cores(world(), r, threads_);
+      mine.pin = options_.pin && (world() == 1 || !mine.cores.empty());
+      rank(r).cores = pinned_cores({.threads = mine.threads, .pin = mine.pin, .cores = mine.cores});
+      rank(r).backend = make_backend(mine);
       rank(r).communicator = std::move(communicators[static_cast<std::size_t>(r)]);
     }
   }
@@ -410,6 +412,7 @@ class LocalSession : public Session {
     lowering.cache_dtype = options_.cache_dtype;
     lowering.tokens_per_block = options_.tokens_per_block;
     rank(index).lowered = lower(graph, traits_, *weights_, lowering);
+    rank(index).lowered.description.sequence_length = options_.max_sequence_length;
   }
 
   void load_rank(int index) {

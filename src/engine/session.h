@@ -19,6 +19,7 @@
 namespace tenon {
 
 struct SessionOptions {
+  std::string device = "cpu";  ///< "auto", "cpu", "cuda", "cuda:N" (backend_factory.h)
   Mapping mapping;
   int threads = 0;  ///< of all ranks together; 0: what the machine grants
   bool pin = true;
