@@ -1,26 +1,25 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that needs a GPU: tests, a subset of them under compute-sanitizer, the program on both
-# devices, benchmarks. Prints a table last.
+# Everything that needs a GPU: tests, a subset of them under compute-sanitizer, tiny models against
+# what transformers gave for them, benchmarks. Prints a table last.
 #
 #   tools/gpu_check.sh [BUILD_DIR]        runs what was built there (default: build)
 #   tools/gpu_check.sh pack BUILD_DIR OUT copies the programs and the few libraries that they need
 #                                         to OUT, for a machine with a GPU and nothing else
 #   tools/gpu_check.sh run OUT            runs what was packed
 #
-# ONLY="tests sanitizer program benchmarks" chooses; FILTER is a gtest filter for the tests; LOGS a
+# ONLY="tests sanitizer models benchmarks" chooses; FILTER is a gtest filter for the tests; LOGS a
 # folder for the full output (default: a temporary one).
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
-only=${ONLY:-tests sanitizer program benchmarks}
+only=${ONLY:-tests sanitizer models benchmarks}
 filter=${FILTER:-*}
 logs=${LOGS:-$(mktemp -d)}
 # Short and broad: one test of each kind of kernel.
 sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaAttention.RopeCacheWrite:CudaSampler.Penalties:CudaSampler.Mask:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
 
 programs() { # of a build folder
-  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name tenon -o -name '*_cuda_bench*' \) 2>/dev/null
-  find "$1/tests" -maxdepth 3 -type f -executable -name cuda_test 2>/dev/null
+  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name tenon -o -name '*_cuda_bench*' \) 2>/dev/null
 }
 
 pack() {
@@ -57,15 +56,9 @@ check() { # name, command …
   fi
 }
 
-same_on_both() { # the tokens of tiny models on the CPU and, exactly, on the GPU
-  local model flags="--prompt_ids 1,2,3,4,5,6,7,8 --max_tokens 24 --temperature 0 --no_cache --max_seq_len 64"
-  for model in llama_untied llama_gqa llama_bf16 qwen2_bias mistral_window llama_dynamic_rope; do
-    "$bin/tenon" run --model_dir "$root/tests/data/models/$model" --device cpu $flags >"$logs/cpu.out" 2>"$logs/cpu.err" || { cat "$logs/cpu.err"; return 1; }
-    "$bin/tenon" run --model_dir "$root/tests/data/models/$model" --device cuda --activation_dtype float32 \
-      --kv_cache_dtype float32 $flags >"$logs/gpu.out" 2>"$logs/gpu.err" || { cat "$logs/gpu.err"; return 1; }
-    cmp "$logs/cpu.out" "$logs/gpu.out" || { paste "$logs/cpu.out" "$logs/gpu.out"; return 1; }
-    echo "same tokens: $model"
-  done
+models() { # on the GPU, in float32
+  TENON_TEST_DEVICE=cuda TENON_TEST_DATA_DIR=$root/tests/data "$bin/api_test" --gtest_brief=1 \
+    --gtest_filter='*Parity*:Llm*'
 }
 
 run_all() {
@@ -85,8 +78,8 @@ run_all() {
         else
           table+=("sanitizer    NOT RUN: no compute-sanitizer")
         fi ;;
-      program)
-        if [ -x "$bin/tenon" ]; then check program same_on_both; else table+=("program      NOT RUN: no tenon here"); fi ;;
+      models)
+        if [ -x "$bin/api_test" ]; then check models models; else table+=("models       NOT RUN: no api_test here"); fi ;;
       benchmarks)
         for program in "$bin"/*_cuda_bench*; do
           [ -x "$program" ] && check "$(basename "$program")" "$program"

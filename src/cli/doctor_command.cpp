@@ -53,7 +53,8 @@ Json gpus_as_json(const GpuFacts& gpu) {
   json.set("devices", strings(gpu.devices));
   json.set("libcuda", gpu.library);
   json.set("cuda_version", gpu.cuda_version);
-  json.set("backend", false);
+  json.set("usable", strings(gpu.usable));
+  json.set("unusable", gpu.unusable);
   return json;
 }
 
@@ -69,7 +70,7 @@ Json cache_as_json(const CacheFacts& cache) {
 
 Json as_json(const MachineFacts& facts, const std::vector<Finding>& findings) {
   Json uses = Json::object();
-  uses.set("backend", "cpu");
+  uses.set("backend", facts.gpu.usable.empty() ? "cpu" : "cuda");
   uses.set("threads", facts.threads);
   uses.set("isa", facts.processor.isa);
   Json list = Json::array();
@@ -101,7 +102,10 @@ std::string gpu_lines(const GpuFacts& gpu) {
   if (gpu.cuda_version > 0)
     text += fmt::format("  CUDA           {}.{}\n", gpu.cuda_version / 1000,
                         gpu.cuda_version % 1000 / 10);
-  return text + "  this build has no CUDA backend\n";
+  for (std::size_t i = 0; i < gpu.usable.size(); ++i)
+    text += fmt::format("  cuda:{}         {}\n", i, gpu.usable[i]);
+  if (gpu.usable.empty()) text += fmt::format("  not used: {}\n", gpu.unusable);
+  return text;
 }
 
 std::string as_text(const MachineFacts& facts) {
@@ -131,8 +135,11 @@ std::string as_text(const MachineFacts& facts) {
   for (const char* variable : kVariables)
     if (const char* value = std::getenv(variable))
       text += fmt::format("  {}={}\n", variable, value);
-  text += fmt::format("\nTenon will use\n  CPU backend, {} threads pinned to physical cores, {}\n",
-                      facts.threads, cpu.isa);
+  text += "\nTenon will use\n";
+  if (!facts.gpu.usable.empty())
+    text += fmt::format("  CUDA backend on {} (--device cpu for the other)\n", facts.gpu.usable[0]);
+  text += fmt::format("  CPU backend, {} threads pinned to physical cores, {}\n", facts.threads,
+                      cpu.isa);
   return text;
 }
 

@@ -13,6 +13,7 @@
 #include "backends/cpu/cpu_features.h"
 #include "backends/cpu/machine.h"
 #include "core/thread_pool.h"
+#include "engine/backend_factory.h"
 #include "tenon/error.h"
 
 namespace tenon::cli {
@@ -95,6 +96,9 @@ GpuFacts find_gpus() {
       if (get(&facts.cuda_version) != 0) facts.cuda_version = 0;
     dlclose(library);
   }
+  const UsableGpus usable = usable_gpus();
+  facts.usable = usable.names;
+  facts.unusable = usable.why;
   return facts;
 }
 

@@ -33,6 +33,8 @@ struct GpuFacts {
   std::vector<std::string> devices;  ///< "/dev/nvidia0"
   bool library = false;              ///< libcuda.so.1 loads
   int cuda_version = 0;              ///< 12040: 12.4
+  std::vector<std::string> usable;   ///< by this build, by index
+  std::string unusable;              ///< why there are none of these
 };
 
 struct CacheFacts {

@@ -48,8 +48,10 @@ void judge_memory(const MemoryFacts& memory, std::vector<Finding>& findings) {
 
 void judge_gpus(const GpuFacts& gpu, std::vector<Finding>& findings) {
   if (!gpu.devices.empty() || !gpu.models.empty()) {
-    findings.push_back({false, "there are GPUs, but this build has no CUDA backend",
-                        "none yet: models run on the processor"});
+    if (gpu.usable.empty())
+      findings.push_back({false, fmt::format("there are GPUs, but none is used: {}", gpu.unusable),
+                          "models run on the processor; build with nvcc (TENON_CUDA=ON), and "
+                          "install a driver that is not older than it"});
     if (gpu.driver.empty() || !gpu.library)
       findings.push_back({false,
                           gpu.driver.empty() ? "the GPUs have no driver in the kernel"

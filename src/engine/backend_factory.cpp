@@ -12,21 +12,6 @@
 namespace tenon {
 namespace {
 
-/// Names of the GPUs that can be used, or why there are none.
-struct Gpus {
-  std::vector<std::string> names;
-  std::string why;
-};
-
-Gpus gpus() {
-#ifdef TENON_HAS_CUDA
-  const cuda::DeviceList list = cuda::devices();
-  return {list.names, list.why};
-#else
-  return {{}, "this build has no CUDA (TENON_CUDA=OFF, or no nvcc where it was built)"};
-#endif
-}
-
 int device_index(std::string_view wanted) {
   if (wanted == "cuda") return 0;
   const std::string_view digits = wanted.substr(5);
@@ -39,17 +24,26 @@ int device_index(std::string_view wanted) {
 
 }  // namespace
 
+UsableGpus usable_gpus() {
+#ifdef TENON_HAS_CUDA
+  const cuda::DeviceList list = cuda::devices();
+  return {list.names, list.why};
+#else
+  return {{}, "this build has no CUDA (TENON_CUDA=OFF, or no nvcc where it was built)"};
+#endif
+}
+
 DeviceChoice choose_device(std::string_view wanted) {
   if (wanted == "cpu") return {};
   if (wanted == "auto") {
-    const Gpus found = gpus();
+    const UsableGpus found = usable_gpus();
     if (!found.names.empty()) return {.kind = "cuda"};
     return {.note = found.why};
   }
   TENON_CHECK(wanted == "cuda" || wanted.starts_with("cuda:"), ErrorCode::kInvalidArgument,
               "device \"{}\": expected auto, cpu, cuda or cuda:N", wanted);
   const int index = device_index(wanted);
-  const Gpus found = gpus();
+  const UsableGpus found = usable_gpus();
   TENON_CHECK(
       index < static_cast<int>(found.names.size()), ErrorCode::kUnsupported,
       "device {}: {}; use --device cpu", wanted,
@@ -67,15 +61,6 @@ std::unique_ptr<Backend> make_backend(const RankDevice& rank) {
 #endif
   TENON_ASSERT(rank.device.kind == "cpu");
   return cpu::make_backend({.threads = rank.threads, .pin = rank.pin, .cores = rank.cores});
-}
-
-std::vector<std::string> describe_devices() {
-  const Gpus found = gpus();
-  std::vector<std::string> out;
-  for (std::size_t i = 0; i < found.names.size(); ++i)
-    out.push_back(fmt::format("cuda:{} {}", i, found.names[i]));
-  if (out.empty()) out.push_back("no GPU: " + found.why);
-  return out;
 }
 
 }  // namespace tenon

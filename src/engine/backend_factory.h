@@ -39,7 +39,11 @@ struct RankDevice {
 };
 std::unique_ptr<Backend> make_backend(const RankDevice& rank);
 
-/// One line a device that this build could use, and why there is none, for the doctor.
-std::vector<std::string> describe_devices();
+/// GPUs that "auto" may take, by index, or why there are none.
+struct UsableGpus {
+  std::vector<std::string> names;
+  std::string why;
+};
+UsableGpus usable_gpus();
 
 }  // namespace tenon

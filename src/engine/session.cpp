@@ -12,8 +12,8 @@
 #include "core/process_memory.h"
 #include "core/thread_pool.h"
 #include "distributed/in_process_communicator.h"
-#include "engine/cache_size.h"
 #include "engine/backend_factory.h"
+#include "engine/cache_size.h"
 #include "engine/rank_worker.h"
 
 namespace tenon {
@@ -115,7 +115,10 @@ class LocalSession : public Session {
 
   LocalSession(const ModelGraphs& graphs, std::shared_ptr<const WeightSource> weights,
                const SessionOptions& options, Load load)
-      : options_(options), traits_(graphs.traits), weights_(std::move(weights)), ledger_("cpu") {
+      : options_(options),
+        traits_(graphs.traits),
+        weights_(std::move(weights)),
+        ledger_(choose_device(options.device).kind) {
     if (options_.kv_cache.tokens_per_block != 0)
       options_.tokens_per_block = options_.kv_cache.tokens_per_block;
     options_.mapping = checked_mapping(options_.mapping);
@@ -207,6 +210,8 @@ class LocalSession : public Session {
 
  private:
   int world() const { return options_.mapping.world_size; }
+  /// The ledger's device is the host: what the process holds counts too.
+  bool on_host() const { return ranks_[0].backend->properties().kind == "cpu"; }
   Rank& rank(int index) { return ranks_[static_cast<std::size_t>(index)]; }
   std::string owner(int index) const { return fmt::format("rank {}", index); }
   int sampling_rank() const { return world() - options_.mapping.tp_size; }
@@ -309,15 +314,18 @@ class LocalSession : public Session {
 
   /// What is held already is free no more, but it is a row of the plan too.
   std::int64_t free_memory() const {
-    const std::int64_t free = options_.device_memory != 0
-                                  ? options_.device_memory
-                                  : ranks_[0].backend->properties().free_bytes + held_before_;
+    const std::int64_t free =
+        options_.device_memory != 0
+            ? options_.device_memory
+            : ranks_[0].backend->properties().free_bytes + (on_host() ? held_before_ : 0);
     return std::min(free, memory_limit());
   }
 
   void plan_into(Ledger& ledger) {
-    ledger.plan(MemoryKind::kForeign, "process: held before loading", held_before_);
-    ledger.plan(MemoryKind::kHost, "steps: batches, results, slots", host_bytes());
+    if (on_host()) {
+      ledger.plan(MemoryKind::kForeign, "process: held before loading", held_before_);
+      ledger.plan(MemoryKind::kHost, "steps: batches, results, slots", host_bytes());
+    }
     for (int r = 0; r < world(); ++r) {
       const ProgramDescription& program = rank(r).lowered.description;
       rank(r).backend->plan(program, ledger, owner(r));

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -17,8 +18,10 @@
 
 namespace tenon::test {
 
+/// TENON_TEST_DATA_DIR: where the data lie on a machine that did not build the tests.
 inline std::filesystem::path data_path(const std::string& name) {
-  return std::filesystem::path(TENON_TEST_DATA) / name;
+  const char* moved = std::getenv("TENON_TEST_DATA_DIR");
+  return std::filesystem::path(moved == nullptr ? TENON_TEST_DATA : moved) / name;
 }
 
 /// What transformers gives for one model.
@@ -62,9 +65,14 @@ inline float largest_difference(const std::vector<float>& a, const std::vector<f
   return largest;
 }
 
-/// Options for tiny models: nothing kept in the cache folder.
+/// Options for tiny models: nothing kept in the cache folder. TENON_TEST_DEVICE=cuda runs the same
+/// tests on a GPU (tools/gpu_check.sh), as exactly as on the CPU.
 inline LlmOptions tiny_options() {
   LlmOptions options;
+  const char* device = std::getenv("TENON_TEST_DEVICE");
+  options.device = device == nullptr ? "cpu" : device;
+  options.activation_dtype = "float32";
+  options.kv_cache_dtype = "float32";
   options.use_cache_folder = false;
   options.max_batch_size = 4;
   options.max_num_tokens = 128;

@@ -55,13 +55,14 @@ TEST(DoctorFindings, EachFaultHasItsRemedy) {
   facts.memory.free_within_limit = 100 << 20;
   facts.memory.transparent_huge_pages = "never";
   facts.gpu.devices = {"/dev/nvidia0"};
+  facts.gpu.unusable = "the driver is too old";
   facts.cache.disk_free = 1 << 20;
   const std::string text = verdict(facts);
   for (const char* part :
        {"warning: the processor has no AVX2", "note: this process may use 2 of 8",
         "warning: the container grants 0.50 of 8", "warning: only 100.0 MiB",
-        "note: the container may use 2.00 GiB", "transparent huge pages are off", "no CUDA backend",
-        "have no driver", "warning: /cache: only 1.00 MiB"})
+        "note: the container may use 2.00 GiB", "transparent huge pages are off",
+        "the driver is too old", "have no driver", "warning: /cache: only 1.00 MiB"})
     EXPECT_THAT(text, HasSubstr(part));
 }
 

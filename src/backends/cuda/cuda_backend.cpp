@@ -13,6 +13,8 @@ namespace tenon::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80;
+// Machine code of kernels and of cuBLASLt, loaded when first used; recorded steps.
+constexpr std::int64_t kForeignBytes = std::int64_t{320} << 20;
 
 struct MemoryRow {
   MemoryKind kind;
@@ -61,10 +63,9 @@ class CudaBackend final : public Backend {
     properties_ = {.kind = "cuda",
                    .name = device.name,
                    .features = features_.describe(),
-                   .memory_bytes = static_cast<std::int64_t>(total),
+                   .memory_bytes = static_cast<std::int64_t>(free),
                    .free_bytes = static_cast<std::int64_t>(free),
                    .cores = features_.multiprocessors};
-    in_use_ = static_cast<std::int64_t>(total - free);
   }
 
   const DeviceProperties& properties() const override { return properties_; }
@@ -110,7 +111,7 @@ class CudaBackend final : public Backend {
     std::int64_t workspace = 0;
     for (const ChosenKernel& kernel : chosen)
       workspace = std::max(workspace, kernel.planned_workspace);
-    return {{MemoryKind::kForeign, "in use before (driver, other programs)", in_use_},
+    return {{MemoryKind::kForeign, "code and libraries (predicted)", kForeignBytes},
             {MemoryKind::kWeights, "packed weights", weight_bytes(chosen)},
             {MemoryKind::kCache, "cache", PagedCache::bytes(program.cache)},
             {MemoryKind::kWorkspace, "activations", aligned(program.arena_bytes)},
@@ -122,7 +123,6 @@ class CudaBackend final : public Backend {
   DeviceFeatures features_;
   ThreadPool pool_;
   DeviceProperties properties_;
-  std::int64_t in_use_ = 0;
 };
 
 std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
