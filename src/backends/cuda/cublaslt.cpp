@@ -12,6 +12,8 @@ namespace {
 constexpr const char* kNames[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13",
                                   "libcublasLt.so.12", "/usr/local/cuda/lib64/libcublasLt.so.12"};
 
+constexpr std::size_t kMaxPlans = 4096;
+
 template <class Function>
 void resolve(void* library, const char* name, Function& function, std::string& missing) {
   function = reinterpret_cast<Function>(dlsym(library, name));
@@ -92,6 +94,10 @@ const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape) {
   const auto known = plans_.find(shape.key());
   if (known != plans_.end()) return known->second;
   const CublasLtLibrary& lt = cublaslt_library();
+  if (plans_.size() >= kMaxPlans) {  // chunks of context have any number of rows
+    for (const auto& [key, plan] : plans_) destroy(plan);
+    plans_.clear();
+  }
   // Entered at once, so that what is made so far is destroyed with the rest if something throws.
   Plan& out = plans_[shape.key()];
   try {
