@@ -209,7 +209,12 @@ TEST_F(Directories, AGraphStoredByAnEarlierBuildStillReads) {
   const Graph& program = graphs.programs.at("decoder");
   const Graph* programs[] = {&program};
   EXPECT_NO_THROW(check_weights(programs, *source.weights, "stored"));
-  EXPECT_EQ(print(program), print(build_graphs(source, BuildConfig{}).programs.at("decoder")));
+  ModelGraphs built = build_graphs(source, BuildConfig{});
+  Graph& today = built.programs.at("decoder");
+  const ValueId hidden = today.find_value("hidden_states");  // no output in those days
+  std::erase(today.outputs, hidden);
+  today.values.at(static_cast<std::size_t>(hidden)).name = "ln_f";
+  EXPECT_EQ(print(program), print(today));
 }
 
 TEST_F(Directories, WrongTensorsAreAllListedInOneError) {
