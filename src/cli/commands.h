@@ -16,6 +16,7 @@ int run_command(const Arguments& arguments);
 int chat_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);
+int plan_command(const Arguments& arguments);
 int doctor_command(const Arguments& arguments);
 int cache_command(const Arguments& arguments);
 

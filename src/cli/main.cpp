@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"chat", "talk with a model", chat_command},
     {"eval", "perplexity, and how far one model is from another", eval_command},
     {"inspect", "what is in a model, checkpoint or engine", inspect_command},
+    {"plan", "what a run would take of the memory, and what would fit", plan_command},
     {"doctor", "what this machine has, and what Tenon will use", doctor_command},
     {"cache", "engines made on the way: see and empty them", cache_command},
 };

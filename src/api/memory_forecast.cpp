@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/memory_forecast.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "api/session_options.h"
+#include "core/check.h"
+
+namespace tenon {
+namespace {
+
+constexpr std::int64_t kMostSequences = std::int64_t{1} << 16;
+
+/// The largest n in [1, most] that `fits`, 0 where none does. Memory grows with n.
+template <class Fits>
+std::int64_t largest(std::int64_t most, const Fits& fits) {
+  std::int64_t low = 0;
+  std::int64_t high = 1;
+  while (high < most && fits(high)) {  // never far beyond what fits
+    low = high;
+    high = std::min(high * 2, most);
+  }
+  if (high == most && low != most && fits(most)) return most;
+  while (low + 1 < high) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+}  // namespace
+
+MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options) {
+  TENON_CHECK(options.memory_limit >= 0 && options.device_memory >= 0, ErrorCode::kInvalidArgument,
+              "memory limits must not be negative: {} and {}", options.memory_limit,
+              options.device_memory);
+  MemoryForecast forecast;
+  forecast.limits = session_options(options.run, engine.build);
+  forecast.limits.memory_limit = options.memory_limit;
+  forecast.limits.device_memory = options.device_memory;
+  forecast.plan = Session::plan(engine.graphs, engine.source.weights, forecast.limits);
+
+  const auto fits = [&](std::int64_t sequences, std::int64_t length) {
+    SessionOptions limits = forecast.limits;
+    limits.max_sequences = sequences;
+    limits.max_step_tokens = std::max(limits.max_step_tokens, sequences);
+    limits.max_sequence_length = length;
+    const std::int64_t block = limits.tokens_per_block;
+    limits.kv_cache.max_tokens = sequences * ((length + block - 1) / block * block);
+    const SessionPlan plan = Session::plan(engine.graphs, engine.source.weights, limits);
+    return plan.bytes <= plan.limit;
+  };
+  const std::int64_t longest = engine.graphs.traits.max_position > 0
+                                   ? engine.graphs.traits.max_position
+                                   : std::numeric_limits<std::int32_t>::max();
+  forecast.largest_batch = largest(
+      kMostSequences, [&](std::int64_t n) { return fits(n, forecast.limits.max_sequence_length); });
+  forecast.longest_length =
+      largest(longest, [&](std::int64_t n) { return fits(forecast.limits.max_sequences, n); });
+  return forecast;
+}
+
+}  // namespace tenon

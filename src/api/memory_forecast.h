@@ -1,0 +1,31 @@
+// What a run of a model would take of the memory, per row of the ledger, and how far its limits
+// could go. Nothing is loaded: weights' descriptions are read, not the weights.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "api/engine_impl.h"
+#include "engine/session.h"
+#include "tenon/llm.h"
+
+namespace tenon {
+
+struct ForecastOptions {
+  LlmOptions run;
+  std::int64_t memory_limit = 0;   ///< bytes for everything; 0: what the device has
+  std::int64_t device_memory = 0;  ///< of a device that is not here; 0: this machine
+};
+
+struct MemoryForecast {
+  SessionPlan plan;
+  SessionOptions limits;            ///< of the run
+  std::int64_t largest_batch = 0;   ///< of sequences of limits.max_sequence_length; 0: not one
+  std::int64_t longest_length = 0;  ///< of limits.max_sequences sequences; 0: not a token
+  bool fits() const { return plan.bytes <= plan.limit; }
+};
+
+/// Both are of a cache that holds every token of every sequence.
+MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options);
+
+}  // namespace tenon
