@@ -34,7 +34,7 @@ MAY_INCLUDE["server"] = [*BELOW_API, "api", "tenon"]
 MAY_INCLUDE["cli"] = [*BELOW_API, "api", "server", "tenon"]
 
 # Headers of include/tenon that are plain values: any folder may include them.
-PLAIN_VALUES = {"chat.h", "config.h", "error.h", "export.h", "kv_cache.h", "request.h", "sampling.h", "scheduling.h", "statistics.h", "types.h", "version.h"}
+PLAIN_VALUES = {"chat.h", "config.h", "error.h", "executor_config.h", "export.h", "kv_cache.h", "request.h", "sampling.h", "scheduling.h", "statistics.h", "types.h", "version.h"}
 
 # Foreign headers, and the folders that may see them: each stays behind a few files.
 FOREIGN = {

@@ -15,8 +15,11 @@
 #include "tenon/chat.h"
 #include "tenon/engine.h"
 #include "tenon/error.h"
+#include "tenon/executor_config.h"
 #include "tenon/export.h"
+#include "tenon/request.h"
 #include "tenon/sampling.h"
+#include "tenon/statistics.h"
 #include "tenon/types.h"
 
 namespace tenon {
@@ -31,7 +34,7 @@ struct TENON_API LlmOptions {
   std::optional<std::int64_t> max_batch_size{};  ///< sequences in flight; default at most 16
   std::optional<std::int64_t> max_num_tokens{};  ///< tokens of one step; default at most 512
   std::optional<std::int64_t> max_seq_len{};     ///< default: the engine's, at most 4096
-  std::optional<std::int64_t> kv_cache_tokens{};
+  std::optional<std::int64_t> kv_cache_tokens{};  ///< the same as executor.kv_cache.max_tokens
   /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
   /// Precision to which kernels may round the inputs of linear layers: float32 (not at all) or
@@ -44,6 +47,8 @@ struct TENON_API LlmOptions {
   std::vector<std::string> taps{};
   /// Chat template instead of the model's own.
   std::string chat_template{};
+  /// Cache, scheduling, queue.
+  ExecutorConfig executor{};
   bool use_cache_folder = true;  ///< a model that is no engine is built into the cache folder
 };
 
@@ -66,20 +71,25 @@ struct TENON_API CompletionOutput {
   std::vector<std::int32_t> token_ids{};
   FinishReason finish_reason = FinishReason::kNotFinished;
   float cumulative_logprob = 0.0F;        ///< where log-probabilities were asked for
+  float score = 0.0F;                     ///< of a beam: see SamplingParams::length_penalty
   std::vector<TokenLogprobs> logprobs{};  ///< one a token, where asked for
   TokenLogits generation_logits{};        ///< one row a token, where asked for
-};
-
-struct TENON_API RequestTimes {
-  double time_to_first_token = 0;  ///< seconds from enqueue
-  double total = 0;                ///< seconds from enqueue to the end
 };
 
 struct TENON_API RequestOutput {
   std::string prompt{};
   std::vector<std::int32_t> prompt_token_ids{};
   std::vector<CompletionOutput> outputs{};
-  RequestTimes times{};
+  std::vector<TokenLogprobs> prompt_logprobs{};  ///< of prompt tokens 1, 2, …, where asked for
+  TokenLogits context_logits{};                  ///< one row a prompt token, where asked for
+  RequestTiming timing{};
+};
+
+/// A prompt in any form: text as it is, token ids, or messages for the chat template.
+struct TENON_API Prompt {
+  std::string text{};
+  std::vector<std::int32_t> token_ids{};
+  std::vector<ChatMessage> messages{};
 };
 
 /// A piece of text of one sample as it appears. Never ends inside a character.
@@ -90,14 +100,33 @@ struct TENON_API TextDelta {
   bool finished = false;
 };
 
-/// Called from the executor's thread; must not block. false ends that sample.
+/// Called from the thread that called generate(). It may block: only its own call waits. false ends
+/// that sample with FinishReason::kStopWords, with the text so far. With beam search or best_of the
+/// text of each output comes in one piece at the end.
 using OnText = std::function<bool(const TextDelta&)>;
 
-struct TENON_API LlmStatistics {
-  std::uint64_t context_tokens = 0;
-  std::uint64_t generated_tokens = 0;
-  std::uint64_t steps = 0;
-  double step_seconds = 0;
+/// A request under way. Letting go of it cancels it.
+class TENON_API Generation {
+ public:
+  Generation(Generation&&) noexcept;
+  Generation& operator=(Generation&&) noexcept;
+  ~Generation();
+
+  /// The next piece of text; nothing when `seconds` have passed (0: at once) or all has come.
+  std::optional<TextDelta> next(std::optional<double> seconds = std::nullopt);
+  bool done() const;
+  void cancel();
+  /// Waits for the end. Throws what the request failed with. Once.
+  RequestOutput wait();
+
+ private:
+  friend class LLM;
+  struct Impl;
+  explicit Generation(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct TENON_API LlmStatistics : ExecutorStatistics {
   double load_seconds = 0;
 };
 
@@ -126,13 +155,31 @@ class TENON_API LLM {
   RequestOutput chat(const std::vector<ChatMessage>& messages, const SamplingParams& sampling,
                      const OnText& on_text = {});
 
+  /// Prompts in any form, with options for all of them.
+  std::vector<RequestOutput> generate(const std::vector<Prompt>& prompts,
+                                      const SamplingParams& sampling,
+                                      const RequestOptions& options, const OnText& on_text = {});
+  /// Returns at once. Throws as generate() does for a wrong request. Many may be under way; the LLM
+  /// must outlive them.
+  Generation generate_async(const Prompt& prompt, const SamplingParams& sampling,
+                            const RequestOptions& options = {});
+
+  /// The hidden state of each text's last token after the last norm, one row a text; `normalize`:
+  /// of length 1.
+  std::vector<std::vector<float>> embed(const std::vector<std::string>& texts,
+                                        bool normalize = true);
+
   /// Ends everything that runs now with FinishReason::kCancelled.
   void cancel_all();
+  /// Takes nothing new and returns when all has ended, or false after `seconds`.
+  bool drain(std::optional<double> seconds = std::nullopt);
+  ExecutorHealth health() const;
+  /// Of the steps since the last call, oldest first.
+  std::vector<IterationStatistics> take_iteration_statistics();
 
-  /// Logits of every token of `ids` in one pass; needs LlmOptions::gather_context_logits.
+  /// Logits of every token of `ids`. LlmOptions::gather_context_logits makes it faster.
   TokenLogits logits(const std::vector<std::int32_t>& ids);
-  /// A tapped value after a pass over `ids`: [tokens, width] as float. It is that of the last step:
-  /// nothing else may run meanwhile.
+  /// A tapped value of a step over `ids` alone: [tokens, width] as float.
   std::vector<float> tap(const std::vector<std::int32_t>& ids, const std::string& name,
                          std::vector<std::int64_t>& shape);
 

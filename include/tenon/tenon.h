@@ -5,6 +5,8 @@
 #include "tenon/config.h"
 #include "tenon/engine.h"
 #include "tenon/error.h"
+#include "tenon/executor.h"
+#include "tenon/executor_config.h"
 #include "tenon/kv_cache.h"
 #include "tenon/layers.h"
 #include "tenon/llm.h"

@@ -2,153 +2,154 @@
 #include "tenon/llm.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <mutex>
 #include <set>
 
-#include "api/engine_impl.h"
-#include "api/load_engine.h"
 #include "api/precision.h"
-#include "api/session_options.h"
-#include "api/text_assets.h"
+#include "api/serving_model.h"
 #include "api/text_sink.h"
 #include "core/check.h"
 #include "core/dtype.h"
 #include "core/half.h"
-#include "runtime/executor.h"
 
 namespace tenon {
+namespace {
 
-struct LLM::Impl {
-  std::shared_ptr<Engine::Impl> engine;
-  TextAssets text;
-  std::unique_ptr<Executor> executor;
-  double load_seconds = 0;
-  std::mutex mutex;
-  std::set<RequestId> active;
+using Ids = std::vector<std::int32_t>;
 
-  Impl(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options)
-      : engine(std::move(opened)) {
-    const auto begin = std::chrono::steady_clock::now();
-    load_text(options);
-    auto session = Session::load(engine->graphs, engine->source.weights,
-                                 session_options(options, engine->build));
-    executor = std::make_unique<Executor>(std::move(session),
-                                          ExecutorOptions{.max_queue = std::int64_t{1} << 20});
-    load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+Deliveries::Deadline deadline_after(std::optional<double> seconds) {
+  if (!seconds) return std::nullopt;
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+             std::chrono::duration<double>(*seconds));
+}
+
+}  // namespace
+
+/// Requests that came from one call, and what they have to say.
+struct Call {
+  std::shared_ptr<ServingModel> model;
+  std::shared_ptr<Deliveries> deliveries = std::make_shared<Deliveries>();
+  std::vector<std::shared_ptr<TextSink>> sinks;
+  std::vector<RequestId> requests;
+
+  explicit Call(std::shared_ptr<ServingModel> serving) : model(std::move(serving)) {}
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  /// Nobody listens any more: what still runs frees its place.
+  ~Call() {
+    for (const RequestId id : requests) model->loop->cancel(id);
+    deliveries->wait();
   }
 
-  /// A model that was not written to a directory keeps its text in the GGUF file's metadata.
-  void load_text(const LlmOptions& options) {
-    if (engine->source.gguf == nullptr) {
-      text = load_text_assets(engine->source.text_directory, engine->source.config,
-                              options.chat_template);
-      return;
-    }
-    const StagedTextDirectory staged(engine->source);
-    text = load_text_assets(staged.path(), engine->source.config, options.chat_template);
-  }
-
-  const Tokenizer& tokenizer() const {
-    TENON_CHECK(text.tokenizer != nullptr, ErrorCode::kNotFound,
-                "{}: the engine has no tokenizer; give token ids, or put a tokenizer.json into the "
-                "model's directory and build again",
-                engine->source.name);
-    return *text.tokenizer;
-  }
-
-  /// Also notes the request's id in `requests`; forget() them when they have ended.
-  std::shared_ptr<TextSink> enqueue(std::size_t index, std::vector<std::int32_t> ids,
-                                    const SamplingParams& sampling, const OnText& on_text,
-                                    const std::shared_ptr<Completion>& completion,
-                                    std::vector<RequestId>& requests, bool context_logits = false) {
-    Request request;
-    request.input_ids = std::move(ids);
-    request.sampling = sampling;
-    request.end_ids = text.end_ids;
-    request.context_logits = context_logits;
-    request.generation_logits =
-        sampling.return_generation_logits || engine->build.gather_generation_logits;
-    auto sink = std::make_shared<TextSink>(index, text.tokenizer, sampling, text.end_ids, on_text,
-                                           completion);
+  void add(Ids ids, const SamplingParams& sampling, const RequestOptions& options, bool streams,
+           const std::function<void(Request&)>& change = {}) {
+    Request request = model->request(std::move(ids), sampling);
+    request.options = options;
+    if (change) change(request);
+    SamplingParams told = sampling;
+    told.return_generation_logits = request.generation_logits;
+    auto sink = std::make_shared<TextSink>(sinks.size(), model->text.tokenizer, told,
+                                           model->text.end_ids, streams, deliveries);
     request.sink = sink;
-    completion->add(sampling.n);
+    const int samples = sampling.beam_width > 1 ? sampling.n : request.samples();
+    deliveries->add(samples);
     try {
-      const std::lock_guard lock(mutex);  // held for both: cancel_all() misses nothing that runs
-      requests.push_back(executor->enqueue(std::move(request)));
-      active.insert(requests.back());
+      requests.push_back(model->loop->enqueue(std::move(request)));
     } catch (...) {
-      for (int sample = 0; sample < sampling.n; ++sample) completion->finish_one();
+      for (int sample = 0; sample < samples; ++sample) deliveries->finish_one();
       throw;
     }
-    return sink;
+    sinks.push_back(std::move(sink));
   }
 
-  std::vector<RequestOutput> generate(const std::vector<std::vector<std::int32_t>>& prompts,
-                                      const SamplingParams& sampling, const OnText& on_text) {
-    validate(sampling);
-    auto completion = std::make_shared<Completion>();
-    std::vector<std::shared_ptr<TextSink>> sinks;
-    std::vector<RequestId> requests;
-    try {
-      for (std::size_t i = 0; i < prompts.size(); ++i)
-        sinks.push_back(enqueue(i, prompts[i], sampling, on_text, completion, requests));
-    } catch (...) {
-      for (const RequestId id : requests) executor->cancel(id);  // of this call alone
-      completion->wait();
-      forget(requests);
-      throw;
+  /// Hands pieces to the caller as they come; what the caller throws ends the call.
+  void pump(const OnText& on_text) {
+    std::set<std::pair<std::size_t, int>> cut;
+    while (const std::optional<Delivery> piece = deliveries->next()) {
+      const std::pair key(piece->delta.request, piece->delta.sample);
+      if (cut.contains(key) || on_text(piece->delta)) continue;
+      cut.insert(key);
+      sinks[key.first]->cut(*piece);
+      model->loop->cancel(requests[key.first], key.second);
     }
-    completion->wait();
-    forget(requests);
+  }
+
+  std::vector<RequestOutput> take(const OnText& on_text, const SamplingParams& sampling) {
+    if (on_text) pump(on_text);
+    deliveries->wait();
     std::vector<RequestOutput> outputs;
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-      outputs.push_back(sinks[i]->take());
-      outputs.back().prompt_token_ids = prompts[i];
-    }
+    for (const auto& sink : sinks) outputs.push_back(sink->take());
+    if (!on_text || TextSink::can_stream(sampling)) return outputs;
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      for (const CompletionOutput& one : outputs[i].outputs) on_text({i, one.index, one.text, true});
     return outputs;
-  }
-
-  void cancel() {
-    const std::lock_guard lock(mutex);
-    for (const RequestId id : active) executor->cancel(id);
-  }
-
-  void forget(const std::vector<RequestId>& requests) {
-    const std::lock_guard lock(mutex);
-    for (const RequestId id : requests) active.erase(id);
-  }
-
-  /// One pass over `ids` that stops at the first sampled token.
-  TokenLogits one_pass(const std::vector<std::int32_t>& ids, bool context_logits) {
-    SamplingParams sampling;
-    sampling.temperature = 0.0F;
-    sampling.max_tokens = 1;
-    auto completion = std::make_shared<Completion>();
-    std::vector<RequestId> requests;
-    auto sink = enqueue(0, ids, sampling, {}, completion, requests, context_logits);
-    completion->wait();
-    forget(requests);
-    return std::move(sink->take().outputs.front().generation_logits);
   }
 };
 
-LLM::LLM(const std::string& path_or_id, const LlmOptions& options) {
-  load_engine(path_or_id, options.use_cache_folder, [&](std::shared_ptr<Engine::Impl> engine) {
-    impl_ = std::make_unique<Impl>(std::move(engine), options);
-  });
+struct LLM::Impl {
+  std::shared_ptr<ServingModel> model;
+  std::mutex mutex;
+  std::set<RequestId> active;
+
+  const Session& session() const { return model->loop->session(); }
+
+  void forget(const Call& call) {
+    const std::lock_guard lock(mutex);
+    for (const RequestId id : call.requests) active.erase(id);
+  }
+
+  std::vector<RequestOutput> generate(const std::vector<Ids>& prompts,
+                                      const SamplingParams& sampling, const RequestOptions& options,
+                                      const OnText& on_text) {
+    Call call(model);
+    for (const Ids& prompt : prompts) {
+      const std::lock_guard lock(mutex);  // held for both: cancel_all() misses nothing that runs
+      call.add(prompt, sampling, options, static_cast<bool>(on_text));
+      active.insert(call.requests.back());
+    }
+    std::vector<RequestOutput> outputs;
+    try {
+      outputs = call.take(on_text, sampling);
+    } catch (...) {
+      forget(call);
+      throw;
+    }
+    forget(call);
+    for (std::size_t i = 0; i < prompts.size(); ++i) outputs[i].prompt_token_ids = prompts[i];
+    return outputs;
+  }
+
+  /// One pass over `ids` that stops at the first sampled token.
+  std::shared_ptr<TextSink> one_pass(const Ids& ids, const SamplingParams& wanted,
+                                     const std::function<void(Request&)>& change) {
+    SamplingParams sampling = wanted;
+    sampling.temperature = 0.0F;
+    sampling.max_tokens = 1;
+    Call call(model);
+    call.add(ids, sampling, {}, false, change);
+    call.deliveries->wait();
+    return call.sinks.front();
+  }
+};
+
+LLM::LLM(const std::string& path_or_id, const LlmOptions& options)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->model = ServingModel::load(path_or_id, options);
 }
-LLM::LLM(const Engine& engine, const LlmOptions& options)
-    : impl_(std::make_unique<Impl>(engine.impl(), options)) {}
+LLM::LLM(const Engine& engine, const LlmOptions& options) : impl_(std::make_unique<Impl>()) {
+  impl_->model = std::make_shared<ServingModel>(engine.impl(), options);
+}
 LLM::~LLM() = default;
 LLM::LLM(LLM&&) noexcept = default;
 LLM& LLM::operator=(LLM&&) noexcept = default;
 
 std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts,
                                          const SamplingParams& sampling, const OnText& on_text) {
-  std::vector<std::vector<std::int32_t>> ids;
+  std::vector<Ids> ids;
   for (const std::string& prompt : prompts) ids.push_back(encode(prompt));
-  std::vector<RequestOutput> outputs = impl_->generate(ids, sampling, on_text);
+  std::vector<RequestOutput> outputs = impl_->generate(ids, sampling, {}, on_text);
   for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].prompt = prompts[i];
   return outputs;
 }
@@ -158,36 +159,111 @@ std::vector<RequestOutput> LLM::generate(const std::vector<std::string>& prompts
   return generate(prompts, default_sampling(), on_text);
 }
 
+std::vector<RequestOutput> LLM::generate(const std::vector<Prompt>& prompts,
+                                         const SamplingParams& sampling,
+                                         const RequestOptions& options, const OnText& on_text) {
+  std::vector<Ids> ids;
+  std::vector<std::string> texts(prompts.size());
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    ids.push_back(impl_->model->encode(prompts[i], &texts[i]));
+  std::vector<RequestOutput> outputs = impl_->generate(ids, sampling, options, on_text);
+  for (std::size_t i = 0; i < outputs.size(); ++i) outputs[i].prompt = std::move(texts[i]);
+  return outputs;
+}
+
 std::vector<RequestOutput> LLM::generate_ids(const std::vector<std::vector<std::int32_t>>& prompts,
                                              const SamplingParams& sampling,
                                              const OnText& on_text) {
-  return impl_->generate(prompts, sampling, on_text);
+  return impl_->generate(prompts, sampling, {}, on_text);
 }
 
 RequestOutput LLM::chat(const std::vector<ChatMessage>& messages, const SamplingParams& sampling,
                         const OnText& on_text) {
-  const std::string prompt = apply_chat_template(messages);
-  // The template writes the special tokens itself.
-  std::vector<RequestOutput> outputs =
-      impl_->generate({encode(prompt, /*add_special_tokens=*/false)}, sampling, on_text);
-  outputs.front().prompt = prompt;
-  return std::move(outputs.front());
+  Prompt prompt;
+  prompt.messages = messages;
+  return std::move(generate(std::vector<Prompt>{prompt}, sampling, {}, on_text).front());
 }
 
-void LLM::cancel_all() { impl_->cancel(); }
+struct Generation::Impl {
+  Call call;
+  std::string prompt;
+  Ids prompt_token_ids;
+};
+
+Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Generation::Generation(Generation&&) noexcept = default;
+Generation& Generation::operator=(Generation&&) noexcept = default;
+Generation::~Generation() = default;
+
+std::optional<TextDelta> Generation::next(std::optional<double> seconds) {
+  std::optional<Delivery> piece = impl_->call.deliveries->next(deadline_after(seconds));
+  if (!piece) return std::nullopt;
+  return std::move(piece->delta);
+}
+bool Generation::done() const { return impl_->call.deliveries->ended(); }
+void Generation::cancel() {
+  for (const RequestId id : impl_->call.requests) impl_->call.model->loop->cancel(id);
+}
+RequestOutput Generation::wait() {
+  impl_->call.deliveries->wait();
+  RequestOutput output = impl_->call.sinks.front()->take();
+  output.prompt = impl_->prompt;
+  output.prompt_token_ids = impl_->prompt_token_ids;
+  return output;
+}
+
+Generation LLM::generate_async(const Prompt& prompt, const SamplingParams& sampling,
+                               const RequestOptions& options) {
+  std::unique_ptr<Generation::Impl> made(new Generation::Impl{Call(impl_->model), {}, {}});
+  made->prompt_token_ids = impl_->model->encode(prompt, &made->prompt);
+  made->call.add(made->prompt_token_ids, sampling, options, /*streams=*/true);
+  return Generation(std::move(made));
+}
+
+std::vector<std::vector<float>> LLM::embed(const std::vector<std::string>& texts, bool normalize) {
+  Call call(impl_->model);
+  SamplingParams sampling;
+  sampling.max_tokens = 1;
+  for (const std::string& text : texts)
+    call.add(encode(text), sampling, {}, false, [](Request& request) { request.embedding = true; });
+  call.deliveries->wait();
+  std::vector<std::vector<float>> rows;
+  for (const auto& sink : call.sinks) {
+    rows.push_back(sink->take_embedding());
+    double sum = 0;
+    for (const float value : rows.back()) sum += static_cast<double>(value) * value;
+    const auto scale = static_cast<float>(normalize && sum > 0 ? 1.0 / std::sqrt(sum) : 1.0);
+    for (float& value : rows.back()) value *= scale;
+  }
+  return rows;
+}
+
+void LLM::cancel_all() {
+  const std::lock_guard lock(impl_->mutex);
+  for (const RequestId id : impl_->active) impl_->model->loop->cancel(id);
+}
+
+bool LLM::drain(std::optional<double> seconds) { return impl_->model->loop->drain(seconds); }
+ExecutorHealth LLM::health() const { return impl_->model->loop->health(); }
+std::vector<IterationStatistics> LLM::take_iteration_statistics() {
+  return impl_->model->loop->take_iteration_statistics();
+}
 
 TokenLogits LLM::logits(const std::vector<std::int32_t>& ids) {
-  return impl_->one_pass(ids, /*context_logits=*/true);
+  SamplingParams sampling;
+  sampling.return_context_logits = true;
+  return std::move(impl_->one_pass(ids, sampling, {})->take().context_logits);
 }
 
 std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::string& name,
                             std::vector<std::int64_t>& shape) {
-  const std::int64_t limit = impl_->executor->session().options().max_step_tokens;
+  const std::int64_t limit = impl_->session().options().max_step_tokens;
   TENON_CHECK(static_cast<std::int64_t>(ids.size()) <= limit, ErrorCode::kInvalidArgument,
               "tap: {} tokens; a tap shows one step, which holds at most {} (max_num_tokens)",
               ids.size(), limit);
-  impl_->one_pass(ids, /*context_logits=*/false);
-  const Tensor value = impl_->executor->session().read(name);
+  const auto sink =
+      impl_->one_pass(ids, {}, [&](Request& request) { request.taps = {name}; });
+  const Tensor& value = sink->output();
   shape.assign(value.shape().begin(), value.shape().end());
   std::vector<float> values(static_cast<std::size_t>(value.view().elements()));
   convert_to_float(value.dtype(), value.data(), values.data(), values.size());
@@ -195,46 +271,29 @@ std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::str
 }
 
 std::vector<std::int32_t> LLM::encode(std::string_view text, bool add_special_tokens) const {
-  return impl_->tokenizer().encode(text, add_special_tokens);
+  return impl_->model->tokenizer().encode(text, add_special_tokens);
 }
 
 std::string LLM::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  return impl_->tokenizer().decode(ids, skip_special_tokens);
+  return impl_->model->tokenizer().decode(ids, skip_special_tokens);
 }
 
 std::string LLM::apply_chat_template(const std::vector<ChatMessage>& messages,
                                      bool add_generation_prompt) const {
-  TENON_CHECK(impl_->text.chat_template != nullptr, ErrorCode::kNotFound,
-              "{}: the model has no chat template; give one with --chat_template, or complete text "
-              "without --chat",
-              impl_->engine->source.name);
-  const Tokenizer& tokenizer = impl_->tokenizer();
-  ChatTemplateInput input;
-  input.messages = to_json(messages);
-  input.add_generation_prompt = add_generation_prompt;
-  if (tokenizer.bos_id()) input.bos_token = tokenizer.token_text(*tokenizer.bos_id());
-  if (tokenizer.eos_id()) input.eos_token = tokenizer.token_text(*tokenizer.eos_id());
-  return impl_->text.chat_template->render(input);
+  return impl_->model->apply_chat_template(messages, add_generation_prompt);
 }
 
-bool LLM::has_chat_template() const { return impl_->text.chat_template != nullptr; }
-const SamplingParams& LLM::default_sampling() const { return impl_->text.sampling; }
-const PretrainedConfig& LLM::config() const { return impl_->engine->source.config; }
-const BuildConfig& LLM::build_config() const { return impl_->engine->build; }
-
-std::int64_t LLM::max_seq_len() const {
-  const Session& session = impl_->executor->session();
-  std::int64_t longest = session.options().max_sequence_length;
-  for (const Session::CacheGroup& group : session.cache_groups())
-    longest = std::min(longest, group.blocks * session.options().tokens_per_block);
-  return longest;
-}
+bool LLM::has_chat_template() const { return impl_->model->text.chat_template != nullptr; }
+const SamplingParams& LLM::default_sampling() const { return impl_->model->text.sampling; }
+const PretrainedConfig& LLM::config() const { return impl_->model->engine->source.config; }
+const BuildConfig& LLM::build_config() const { return impl_->model->engine->build; }
+std::int64_t LLM::max_seq_len() const { return impl_->model->max_seq_len(); }
 
 /// bfloat16 counts as the activations' precision where some kernel does read them so.
 std::string LLM::precision() const {
-  const Session& session = impl_->executor->session();
+  const Session& session = impl_->session();
   Precision precision;
-  precision.weights = weight_formats(*impl_->engine->source.weights);
+  precision.weights = weight_formats(*impl_->model->engine->source.weights);
   precision.cache = session.options().cache_dtype;
   if (session.options().policy.activation == DataType::kBFloat16) {
     const std::vector<std::pair<std::string, int>> kernels = session.kernels();
@@ -246,19 +305,20 @@ std::string LLM::precision() const {
 }
 
 std::string LLM::describe() const {
-  const Session& session = impl_->executor->session();
+  const Session& session = impl_->session();
   std::string text = session.describe() + "\n" + precision() + "\n";
   for (const auto& [kernel, nodes] : session.kernels())
     text += fmt::format("  {:<40} {} nodes\n", kernel, nodes);
   return text;
 }
 
-std::string LLM::memory_plan() const { return impl_->executor->session().ledger().print(); }
+std::string LLM::memory_plan() const { return impl_->session().ledger().print(); }
 
 LlmStatistics LLM::statistics() const {
-  const ExecutorStatistics stats = impl_->executor->statistics();
-  return {stats.context_tokens, stats.generated_tokens, stats.steps, stats.step_seconds,
-          impl_->load_seconds};
+  LlmStatistics statistics;
+  static_cast<ExecutorStatistics&>(statistics) = impl_->model->loop->statistics();
+  statistics.load_seconds = impl_->model->load_seconds;
+  return statistics;
 }
 
 }  // namespace tenon

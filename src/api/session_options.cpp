@@ -54,7 +54,8 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
                std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
   session.max_input_length = build.max_input_len.value_or(0);
   session.all_logits = options.gather_context_logits || build.gather_context_logits;
-  session.kv_cache.max_tokens = options.kv_cache_tokens;
+  session.kv_cache = options.executor.kv_cache;
+  if (options.kv_cache_tokens) session.kv_cache.max_tokens = options.kv_cache_tokens;
   session.taps = {options.taps.begin(), options.taps.end()};
   return session;
 }

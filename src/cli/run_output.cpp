@@ -80,8 +80,8 @@ std::string outputs_as_json(const std::vector<RequestOutput>& outputs, const LLM
       for (const std::int32_t id : sample.token_ids) ids.push_back(id);
       row.set("token_ids", std::move(ids));
       row.set("finish_reason", to_string(sample.finish_reason));
-      row.set("time_to_first_token", output.times.time_to_first_token);
-      row.set("total_seconds", output.times.total);
+      row.set("time_to_first_token", output.timing.first_token_seconds);
+      row.set("total_seconds", output.timing.total_seconds);
       list.push_back(std::move(row));
     }
   const LlmStatistics statistics = llm.statistics();
@@ -107,8 +107,8 @@ std::string figures(const std::vector<RequestOutput>& outputs) {
   double first = 0;
   for (const RequestOutput& output : outputs) {
     for (const CompletionOutput& sample : output.outputs) tokens += sample.token_ids.size();
-    total = std::max(total, output.times.total);
-    first = std::max(first, output.times.time_to_first_token);
+    total = std::max(total, output.timing.total_seconds);
+    first = std::max(first, output.timing.first_token_seconds);
   }
   // The first token of each sequence belongs to the prompt's time.
   const double decode = total - first;

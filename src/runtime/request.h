@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/batch.h"
+#include "core/tensor.h"
 #include "tenon/error.h"
 #include "tenon/request.h"
 #include "tenon/sampling.h"
@@ -37,6 +39,8 @@ class RequestSink {
   }
   /// The hidden state of the last token after the last norm, where Request::embedding.
   virtual void on_embedding(std::span<const float> values) { (void)values; }
+  /// A tapped output of the step with the prompt, one row a token.
+  virtual void on_output(const std::string& name, const Tensor& value) { (void)name, (void)value; }
   /// Beam search is over: beam `beam` of n, best first, before its on_finish.
   virtual void on_beam(int beam, std::span<const std::int32_t> tokens,
                        std::span<const float> logprobs, float score) {
@@ -55,6 +59,8 @@ struct Request {
   std::vector<std::int32_t> end_ids;
   bool context_logits = false;     ///< of every prompt token
   bool generation_logits = false;  ///< of every token that is sampled from
+  /// Outputs of the program that on_output wants, of one step that holds the prompt and nothing else.
+  std::vector<std::string> taps;
   bool embedding = false;          ///< no tokens are drawn; on_embedding is called instead
   RequestOptions options;
   std::shared_ptr<RequestSink> sink;

@@ -127,6 +127,12 @@ RequestId RequestLoop::enqueue(Request request) {
   Impl& impl = *impl_;
   Arrival arrival;
   try {
+    const std::int64_t beams = request.sampling.beam_width;
+    TENON_CHECK(impl.options.max_beam_width == 0 || beams <= impl.options.max_beam_width,
+                ErrorCode::kInvalidArgument,
+                "beam_width: {} beams, the limit is {} (max_beam_width); use fewer, or set a "
+                "larger limit for the run",
+                beams, impl.options.max_beam_width);
     arrival.max_new_tokens = check_request(request, *impl.session, impl.longest());
     if (!request.options.queue_seconds) request.options.queue_seconds = impl.options.queue_seconds;
     if (!request.options.total_seconds) request.options.total_seconds = impl.options.total_seconds;

@@ -20,6 +20,7 @@ struct RequestLoopOptions {
   std::int64_t max_queue_tokens = 0;         ///< prompt tokens that may wait; 0: no limit
   std::optional<double> queue_seconds;       ///< of requests that set no limit of their own
   std::optional<double> total_seconds;       ///< likewise
+  std::int64_t max_beam_width = 0;           ///< of a request; 0: what the slots allow
   std::int64_t iteration_statistics = 1000;  ///< steps whose statistics are kept
 };
 

@@ -244,7 +244,7 @@ void Scheduler::admit(double now) {
 bool Scheduler::start(Sequence& sequence, double now) {
   ActiveRequest& request = *sequence.request;
   if (request.slots_at_start() > static_cast<std::int64_t>(free_slots_.size())) return false;
-  const bool reuse = !sequence.hands_out_context_rows();
+  const bool reuse = !sequence.hands_out_context_rows() && request.spec->taps.empty();
   const bool guaranteed =
       limits_.policy != SchedulerPolicy::kMaxUtilization || request.is_beam_search();
   const std::int64_t reserve = guaranteed ? sequence.longest : sequence.length() + 1;

@@ -82,7 +82,8 @@ struct ActiveRequest {
     return spec->options.constraint != nullptr || spec->options.logits_processor != nullptr;
   }
   bool wants_outputs() const {
-    return wants_context_rows() || spec->generation_logits || spec->embedding;
+    return wants_context_rows() || spec->generation_logits || spec->embedding ||
+           !spec->taps.empty();
   }
   /// Slots that must be free before it starts.
   std::int64_t slots_at_start() const {

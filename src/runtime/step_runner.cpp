@@ -100,6 +100,7 @@ void StepRunner::add(RequestId id, std::shared_ptr<const Request> spec, std::uin
   if (wanted.options.queue_seconds) deadlines_.emplace(now + *wanted.options.queue_seconds, id);
   if (wanted.options.total_seconds) deadlines_.emplace(now + *wanted.options.total_seconds, id);
   Sequence& first = *request->sequences.front();
+  first.alone = !wanted.taps.empty();  // a tap shows a whole step
   requests_.emplace(id, std::move(request));
   scheduler_.enqueue(first);
 }
@@ -244,7 +245,20 @@ void StepRunner::sample_late(Step& step) {
   }
   if (wants_logits) step.logits = session_.read("logits");
   if (wants_hidden) step.hidden = session_.read("hidden_states");
+  for (const ScheduledRow& row : step.rows)
+    if (row.samples) hand_out_taps(*row.sequence, step.issued);
   step.handle = session_.sample(late_inputs(step));
+}
+
+void StepRunner::hand_out_taps(Sequence& sequence, double now) {
+  if (!is_alive(sequence)) return;
+  try {
+    for (const std::string& name : sequence.request->spec->taps)
+      sequence.request->spec->sink->on_output(name, session_.read(name));
+  } catch (const std::exception& caught) {
+    const Error error = as_error(caught);
+    finish(sequence, FinishReason::kError, &error, now);
+  }
 }
 
 LateInputs StepRunner::late_inputs(Step& step) {

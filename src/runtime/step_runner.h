@@ -79,6 +79,7 @@ class StepRunner {
   void issue(Step& step, const std::function<double()>& clock);
   void sample_late(Step& step);
   LateInputs late_inputs(Step& step);
+  void hand_out_taps(Sequence& sequence, double now);
   void land(Step& step, const std::function<double()>& clock);
   void step_failed(Step& step, Step* newer, const Error& error, double now);
   void undo(Step& step);
