@@ -19,7 +19,7 @@ logs=${LOGS:-$(mktemp -d)}
 sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaAttention.RopeCacheWrite:CudaSampler.Penalties:CudaSampler.Mask:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
 
 programs() { # of a build folder
-  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name tenon -o -name '*_cuda_bench*' \) 2>/dev/null
+  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name cuda_model_test -o -name tenon -o -name '*_cuda_bench' \) 2>/dev/null
 }
 
 pack() {
@@ -56,9 +56,10 @@ check() { # name, command …
   fi
 }
 
-models() { # on the GPU, in float32
-  TENON_TEST_DEVICE=cuda TENON_TEST_DATA_DIR=$root/tests/data "$bin/api_test" --gtest_brief=1 \
-    --gtest_filter='*Parity*:Llm*'
+models() { # on the GPU: exact in float32, near in 16 bits
+  export TENON_TEST_DATA_DIR=$root/tests/data
+  "$bin/cuda_model_test" --gtest_brief=1 &&
+    TENON_TEST_DEVICE=cuda "$bin/api_test" --gtest_brief=1 --gtest_filter='*Parity*:Llm*'
 }
 
 run_all() {
@@ -81,7 +82,7 @@ run_all() {
       models)
         if [ -x "$bin/api_test" ]; then check models models; else table+=("models       NOT RUN: no api_test here"); fi ;;
       benchmarks)
-        for program in "$bin"/*_cuda_bench*; do
+        for program in "$bin"/*_cuda_bench; do
           [ -x "$program" ] && check "$(basename "$program")" "$program"
         done ;;
     esac
