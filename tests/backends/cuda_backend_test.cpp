@@ -341,6 +341,28 @@ TEST(CudaBackend, LateInputsReachTheSampler) {
   EXPECT_EQ(given.sequences[1].tokens, std::vector<std::int32_t>{20});
 }
 
+TEST(CudaBackend, AStepThatIsRefusedLosesNoUpdate) {
+  TENON_NEEDS_GPU();
+  Loaded cpu(layer_program(), false);
+  Loaded gpu(layer_program(), true);
+  SlotUpdate update = start_slot(0, {.temperature = 0.F, .frequency_penalty = 5.F});
+  update.history = prompt_of(7, 1);
+  // A place that the table does not reach.
+  const Batch refused = batch_of({{0, kBlocks * kBlock, {1}}}, {update});
+  EXPECT_THROW(cpu.executable->prepare(refused), Error);
+  EXPECT_THROW(gpu.executable->prepare(refused), Error);
+  const Batch batch = batch_of({{0, 0, prompt_of(7, 1)}});
+  EXPECT_EQ(step(*gpu.executable, batch).sequences[0].tokens,
+            step(*cpu.executable, batch).sequences[0].tokens);
+  // What cannot be sampled is refused before anything changes, and the slot goes on.
+  SlotUpdate beam{.slot = 0};
+  beam.sampling = SamplingParams{.beam_width = 2};
+  EXPECT_THROW(gpu.executable->prepare(batch_of({{0, 7, {kLastSampledToken}}}, {beam})), Error);
+  const Batch next = batch_of({{0, 7, {kLastSampledToken}}});
+  EXPECT_EQ(step(*gpu.executable, next).sequences[0].tokens,
+            step(*cpu.executable, next).sequences[0].tokens);
+}
+
 TEST(CudaBackend, RefusesStepsThatWereNotPlanned) {
   TENON_NEEDS_GPU();
   Loaded gpu(layer_program(), true);

@@ -33,6 +33,14 @@ inline ThreadPool& test_pool() {
   return pool;
 }
 
+/// One handle for all tests, one after another; null where the library was not found.
+inline CublasLt* test_cublaslt() {
+  if (!test_features().cublaslt) return nullptr;
+  static const DeviceBuffer workspace(CublasLt::kWorkspaceBytes, "test");
+  static CublasLt handle(workspace.data());
+  return &handle;
+}
+
 /// float32 values as a device would hold them in `type`.
 inline Tensor rounded_to(const Tensor& tensor, DataType type) {
   if (tensor.dtype() != DataType::kFloat32 || type == DataType::kFloat32) return tensor;
@@ -114,8 +122,6 @@ class DeviceStep {
     state_.apply_tables(pieces, upload_, stream_.get());
     state_.fill(pieces, upload_, stream_.get());
     stream_.synchronize();
-    blas_memory_ = DeviceBuffer(CublasLt::kWorkspaceBytes, "test");
-    if (test_features().cublaslt) blas_ = std::make_unique<CublasLt>(blas_memory_.data());
     context_.stream = stream_.get();
     context_.view = state_.view();
     context_.sizes = sizes;
@@ -128,7 +134,7 @@ class DeviceStep {
     }
     context_.cache = cache_.get();
     context_.features = &test_features();
-    context_.cublaslt = blas_.get();
+    context_.cublaslt = test_cublaslt();
   }
 
   const StepSizes& sizes() const { return program_.limits; }
@@ -158,8 +164,6 @@ class DeviceStep {
   StepState state_;
   Upload upload_;
   std::unique_ptr<PagedCache> cache_;
-  DeviceBuffer blas_memory_;
-  std::unique_ptr<CublasLt> blas_;
   StepContext context_;
 };
 

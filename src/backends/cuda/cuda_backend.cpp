@@ -175,7 +175,15 @@ DeviceList devices() {
   const cudaError_t code = cudaGetDeviceCount(&count);
   if (code != cudaSuccess) {
     cudaGetLastError();
-    out.why = fmt::format("{} ({})", cudaGetErrorString(code), cudaGetErrorName(code));
+    int driver = 0;
+    cudaDriverGetVersion(&driver);
+    if (driver == 0)
+      out.why = "no NVIDIA driver (libcuda.so.1 does not load)";
+    else if (code == cudaErrorInsufficientDriver)
+      out.why = fmt::format("the driver serves CUDA {}.{}, this build needs {}.{}", driver / 1000,
+                            driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    else
+      out.why = fmt::format("{} ({})", cudaGetErrorString(code), cudaGetErrorName(code));
     return out;
   }
   for (int device = 0; device < count; ++device) {

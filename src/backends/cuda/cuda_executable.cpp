@@ -151,15 +151,18 @@ void CudaExecutable::prepare(const Batch& batch) {
   const DeviceGuard guard(parts_.features.device);
   verify(batch);
   check_limits(sizes_of(batch), parts_.program.limits);
+  if (vocabulary_ > 0) Sampler::check(batch.updates);
   const std::vector<TableChange> changes = tables_.apply(batch.updates);
+  unsent_changes_.insert(unsent_changes_.end(), changes.begin(), changes.end());
+  unsent_updates_.insert(unsent_updates_.end(), batch.updates.begin(), batch.updates.end());
   tables_.check(batch);
   if (logits_ >= 0) tables_.mark_sampled(batch);
   next_.upload = next_upload_;
   next_upload_ = (next_upload_ + 1) % kUploads;
   Upload& upload = uploads_[next_.upload];
   upload.clear();
-  next_.pieces = StepState::encode(batch, changes, padded_sizes(batch), upload);
-  if (vocabulary_ > 0) next_.sampler = sampler_.encode(batch.updates, upload);
+  next_.pieces = StepState::encode(batch, unsent_changes_, padded_sizes(batch), upload);
+  if (vocabulary_ > 0) next_.sampler = sampler_.encode(unsent_updates_, upload);
   next_.batch = batch;
 }
 
@@ -220,6 +223,8 @@ void CudaExecutable::forward() {
     state_.apply_tables(step_.pieces, upload, stream_.get());
     if (vocabulary_ > 0) sampler_.apply(step_.sampler, upload, stream_.get());
     state_.fill(step_.pieces, upload, stream_.get());
+    unsent_changes_.clear();
+    unsent_updates_.clear();
     const StepContext step = context();
     if (is_decode(step_.batch))
       recorded_.run(step.sizes.sequences, stream_.get(), [&] { run_nodes(step); });

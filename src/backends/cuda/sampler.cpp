@@ -64,7 +64,8 @@ Sampler::Sampler(std::int64_t slots, std::int64_t sequences, std::int64_t vocabu
                  std::int32_t* last_tokens)
     : sequences_(sequences), memory_(bytes(slots, sequences, vocabulary), "the sampler") {
   if (vocabulary == 0) return;
-  check(cudaMemset(memory_.data(), 0, static_cast<std::size_t>(memory_.bytes())), "clear slots");
+  cuda::check(cudaMemset(memory_.data(), 0, static_cast<std::size_t>(memory_.bytes())),
+              "clear slots");
   std::byte* next = memory_.data();
   const auto take = [&next](std::int64_t bytes) {
     std::byte* const at = next;
@@ -83,6 +84,11 @@ Sampler::Sampler(std::int64_t slots, std::int64_t sequences, std::int64_t vocabu
   parent_state_ = reinterpret_cast<std::int32_t*>(take(2 * sequences * kInt));
   results_ = reinterpret_cast<SampledSequence*>(
       take(sequences * static_cast<std::int64_t>(sizeof(SampledSequence))));
+}
+
+void Sampler::check(std::span<const SlotUpdate> updates) {
+  for (const SlotUpdate& update : updates)
+    if (update.sampling) to_device(*update.sampling, update);
 }
 
 SamplerPieces Sampler::encode(std::span<const SlotUpdate> updates, Upload& upload) const {
@@ -191,9 +197,9 @@ void Sampler::sample(const float* logits, const StepView& view, const Batch& bat
   }
   launch_sampler(a, stream);
   if (sequences > 0)
-    check(cudaMemcpyAsync(host, results_, sequences * sizeof(SampledSequence),
-                          cudaMemcpyDeviceToHost, stream),
-          "fetch tokens");
+    cuda::check(cudaMemcpyAsync(host, results_, sequences * sizeof(SampledSequence),
+                                cudaMemcpyDeviceToHost, stream),
+                "fetch tokens");
 }
 
 SequenceResult to_result(const SampledSequence& sampled) {

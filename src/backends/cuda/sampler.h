@@ -29,7 +29,9 @@ class Sampler {
   Sampler(std::int64_t slots, std::int64_t sequences, std::int64_t vocabulary,
           std::int32_t* last_tokens);
 
-  /// Host part of slot updates. Throws Error{kUnsupported} for what the device cannot sample.
+  /// Throws Error{kUnsupported} for what the device cannot sample.
+  static void check(std::span<const SlotUpdate> updates);
+  /// Host part of slot updates that check() let through.
   SamplerPieces encode(std::span<const SlotUpdate> updates, Upload& upload) const;
   void apply(const SamplerPieces& pieces, const Upload& upload, cudaStream_t stream) const;
 
