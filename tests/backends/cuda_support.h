@@ -36,9 +36,10 @@ inline ThreadPool& test_pool() {
 /// One handle for all tests, one after another; null where the library was not found.
 inline CublasLt* test_cublaslt() {
   if (!test_features().cublaslt) return nullptr;
-  static const DeviceBuffer workspace(CublasLt::kWorkspaceBytes, "test");
-  static CublasLt handle(workspace.data());
-  return &handle;
+  // Never destroyed: when statics are, the driver may be gone.
+  static const auto* const workspace = new DeviceBuffer(CublasLt::kWorkspaceBytes, "test");
+  static auto* const handle = new CublasLt(workspace->data());
+  return handle;
 }
 
 /// float32 values as a device would hold them in `type`.
