@@ -99,7 +99,12 @@ std::vector<std::int32_t> ServingModel::encode(const Prompt& prompt, std::string
 }
 
 Request ServingModel::request(std::vector<std::int32_t> ids, const SamplingParams& sampling) const {
-  validate(sampling);
+  try {
+    validate(sampling);
+  } catch (const Error&) {
+    loop->count_refused();
+    throw;
+  }
   Request request;
   request.input_ids = std::move(ids);
   request.sampling = sampling;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <thread>
 
 #include "fixture.h"
@@ -23,6 +24,8 @@ LlmOptions options() {
 
 class ExecutorTest : public testing::Test {
  protected:
+  void TearDown() override { release_ = true; }
+
   static GenerationRequest greedy(std::vector<std::int32_t> ids, int tokens) {
     GenerationRequest request;
     request.input_token_ids = std::move(ids);
@@ -37,6 +40,7 @@ class ExecutorTest : public testing::Test {
     return responses.at(0).token_ids;
   }
 
+  std::atomic<bool> release_{false};  // callbacks that block wait for it
   std::string path_ = data_path("models/llama_text").string();
   Executor executor_{path_, options()};
 };
@@ -71,17 +75,16 @@ TEST_F(ExecutorTest, StreamedResponsesAddUpToTheAnswer) {
 }
 
 TEST_F(ExecutorTest, CallbacksThatThrowCancelTheirRequestAndBlockingOnesHoldNoStepUp) {
-  std::atomic<bool> release{false};
   std::atomic<int> heard{0};
   GenerationRequest slow = greedy({4, 5}, 10);
   slow.streaming = true;
   executor_.enqueue_request(slow, [&](const Response&) {
-    while (!release) std::this_thread::yield();
+    while (!release_) std::this_thread::yield();
     ++heard;
   });
   EXPECT_EQ(alone({1, 2}, 30).size(), 30U) << "a blocked callback stopped the steps";
-  release = true;
-  GenerationRequest rude = greedy({4, 5}, 200);
+  release_ = true;
+  GenerationRequest rude = greedy({4, 5}, 100);
   rude.streaming = true;
   executor_.enqueue_request(rude, [](const Response&) { throw std::runtime_error("no"); });
   ASSERT_TRUE(executor_.drain(std::chrono::seconds(60)));
@@ -150,6 +153,7 @@ TEST_F(ExecutorTest, ManyThreadsSubmitAndCancelAtRandom) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_GE(whole, 90);
+  ASSERT_TRUE(executor_.drain(std::chrono::seconds(60)));
   EXPECT_EQ(executor_.statistics().kv_cache.used_blocks, 0);
 }
 
@@ -192,10 +196,10 @@ TEST_F(LlmOnTop, AsyncStreamsPollsAndCancels) {
   EXPECT_TRUE(one.done());
   EXPECT_EQ(text, whole);
   EXPECT_EQ(one.wait().outputs[0].text, whole);
-  Generation cancelled = llm_.generate_async(prompt, greedy(200));
+  Generation cancelled = llm_.generate_async(prompt, greedy(100));
   cancelled.cancel();
   EXPECT_EQ(cancelled.wait().outputs[0].finish_reason, FinishReason::kCancelled);
-  { const Generation forgotten = llm_.generate_async(prompt, greedy(200)); }
+  { const Generation forgotten = llm_.generate_async(prompt, greedy(100)); }
   ASSERT_TRUE(llm_.drain(60.0));
   EXPECT_EQ(llm_.statistics().kv_cache.used_blocks, 0) << "a client that vanished holds blocks";
 }

@@ -154,7 +154,9 @@ TEST(MemoryForecast, WhatItSaysFitsAndOneMoreDoesNot) {
   EXPECT_TRUE(fits(forecast.largest_batch * 9 / 10, 256));
   EXPECT_FALSE(fits(forecast.largest_batch * 11 / 10 + 1, 256));
   EXPECT_TRUE(fits(4, forecast.longest_length * 9 / 10));
-  if (forecast.longest_length < 4096) EXPECT_FALSE(fits(4, forecast.longest_length * 11 / 10 + 64));
+  if (forecast.longest_length < 4096) {
+    EXPECT_FALSE(fits(4, forecast.longest_length * 11 / 10 + 64));
+  }
 
   options.memory_limit = 0;
   options.device_memory = 1;
