@@ -86,7 +86,7 @@ void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
     batch.logit_rows.push_back(last);
   }
   row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
-  row.draws = row.samples && !sequence.request->spec->embedding;
+  row.draws = row.samples && (sequence.simple || !sequence.spec->embedding);
   batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1);
 }
 

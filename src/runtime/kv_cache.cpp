@@ -185,6 +185,7 @@ bool KvCache::grow(Handle handle, std::int64_t tokens, double now, std::int64_t 
   Impl& impl = *impl_;
   KvSequence& sequence = impl.live(handle);
   if (tokens <= sequence.quiet_growth) return true;
+  const Impl::Change change(impl);
   impl.store.expire(now);
   TENON_ASSERT(issued <= impl.room(sequence));
   impl.settle(sequence, issued);
@@ -208,6 +209,7 @@ void KvCache::commit(Handle handle, std::span<const std::int32_t> tokens, std::i
   }
   const std::int64_t size = impl.settings.tokens_per_block;
   TENON_ASSERT(known <= impl.room(sequence));
+  const Impl::Change change(impl);
   impl.store.expire(now);
   impl.settle(sequence, known);
   while (sequence.tail != nullptr && (sequence.committed + 1) * size <= known)
@@ -228,6 +230,7 @@ bool KvCache::can_fork(Handle handle, std::int64_t tokens) const {
 std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
                                              std::int64_t reserve_tokens, double now) {
   Impl& impl = *impl_;
+  const Impl::Change change(impl);
   impl.store.expire(now);
   const std::int64_t size = impl.settings.tokens_per_block;
   const std::int64_t count = impl.blocks_of(tokens);
@@ -286,6 +289,7 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
 
 void KvCache::release(Handle handle, double now) {
   Impl& impl = *impl_;
+  const Impl::Change change(impl);
   impl.store.expire(now);
   KvSequence& sequence = impl.live(handle);
   impl.mark_writer(sequence, -1);
@@ -305,6 +309,7 @@ std::vector<BlockTableChange> KvCache::take_table_changes(Handle handle, bool wh
   KvSequence& sequence = impl_->live(handle);
   std::vector<BlockTableChange> out;
   if (!sequence.tables_changed && !whole) return out;
+  const Impl::Change change(*impl_);
   sequence.tables_changed = false;
   for (const KvPool& pool : impl_->store.pools()) {
     KvTable& table = impl_->table(sequence, pool);
@@ -350,6 +355,19 @@ KvCacheStatistics KvCache::statistics() const {
 
 std::vector<KvCacheEvent> KvCache::take_events() { return impl_->store.take_events(); }
 
-void KvCache::clear_reusable() { impl_->store.forget_what_nobody_holds(); }
+void KvCache::clear_reusable() {
+  const Impl::Change change(*impl_);
+  impl_->store.forget_what_nobody_holds();
+}
+
+bool KvCache::in_doubt() const { return impl_->in_doubt; }
+void KvCache::doubt() { impl_->in_doubt = true; }
+
+void KvCache::reset() noexcept {
+  impl_->store.reset();
+  impl_->sequences.clear();
+  impl_->unused.clear();
+  impl_->in_doubt = false;
+}
 
 }  // namespace tenon

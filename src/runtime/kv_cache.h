@@ -120,6 +120,13 @@ class KvCache {
   const KvCacheSettings& settings() const;
   KvCacheStatistics statistics() const;
   std::vector<KvCacheEvent> take_events();
+  /// An operation was cut short (memory ran out in it), or doubt() was called: counts and content
+  /// are not to be relied on, and reset() has to be called before anything else.
+  bool in_doubt() const;
+  void doubt();
+  /// As it was made, statistics and events aside: no sequence, no content. Allocates nothing that
+  /// it needs, so it succeeds where memory ran out.
+  void reset() noexcept;
   /// Forgets everything that nobody holds.
   void clear_reusable();
   /// Throws Error{kInternal} where counts contradict each other: for tests, O(blocks).

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <exception>
 #include <vector>
 
 #include "runtime/kv_cache.h"
@@ -56,6 +57,22 @@ struct KvCache::Impl {
   void commit_block(KvSequence& sequence, std::span<const std::int32_t> tokens, double now);
   void retain(const KvSequence& sequence, std::int64_t block, KvNode& node);
 
+  /// Stands in every operation that changes something: one that is cut short leaves doubt.
+  class Change {
+   public:
+    explicit Change(Impl& impl) : impl_(impl) {}
+    ~Change() {
+      if (std::uncaught_exceptions() > before_) impl_.in_doubt = true;
+    }
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+
+   private:
+    Impl& impl_;
+    int before_ = std::uncaught_exceptions();
+  };
+
+  bool in_doubt = false;
   KvCacheSettings settings;
   KvStore store;
   std::vector<KvSequence> sequences;

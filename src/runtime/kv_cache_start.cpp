@@ -127,6 +127,7 @@ bool KvCache::fits(std::int64_t reserve_tokens) const {
 std::optional<KvCache::Started> KvCache::start(const KvStart& start, double now) {
   Impl& impl = *impl_;
   if (start.retention != nullptr) check(*start.retention);
+  const Impl::Change change(impl);
   impl.store.expire(now);
   const auto size = static_cast<std::int64_t>(start.tokens.size());
   const std::int64_t reserve = std::max(start.reserve_tokens, size);

@@ -9,12 +9,11 @@
 namespace tenon {
 namespace {
 
-// Highest number last in the list, so that low numbers are taken first.
-std::vector<std::int32_t> numbers(std::int64_t begin, std::int64_t count) {
-  std::vector<std::int32_t> out(static_cast<std::size_t>(count));
+// Highest number first in the list, so that low numbers are taken first from its end.
+void fill(std::vector<std::int32_t>& out, std::int64_t begin, std::int64_t count) {
+  out.resize(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < out.size(); ++i)
     out[i] = static_cast<std::int32_t>(begin + count - 1 - static_cast<std::int64_t>(i));
-  return out;
 }
 
 const KvCacheGroup& checked(const KvCacheSettings& settings, int group) {
@@ -38,10 +37,21 @@ KvPool::KvPool(const KvCacheSettings& settings, int group)
       sizes_(checked(settings, group)),
       block_tokens_(settings.tokens_per_block),
       max_step_tokens_(settings.max_step_tokens),
-      blocks_(static_cast<std::size_t>(sizes_.blocks)),
-      empty_(numbers(0, sizes_.blocks)),
-      empty_host_(numbers(0, sizes_.host_blocks)),
-      empty_disk_(numbers(sizes_.host_blocks, sizes_.disk_blocks)) {}
+      blocks_(static_cast<std::size_t>(sizes_.blocks)) {
+  fill(empty_, 0, sizes_.blocks);
+  fill(empty_host_, 0, sizes_.host_blocks);
+  fill(empty_disk_, sizes_.host_blocks, sizes_.disk_blocks);
+}
+
+void KvPool::reset() noexcept {
+  std::fill(blocks_.begin(), blocks_.end(), KvBlock{});
+  // Their capacities never shrink: they were as full before.
+  fill(empty_, 0, sizes_.blocks);
+  fill(empty_host_, 0, sizes_.host_blocks);
+  fill(empty_disk_, sizes_.host_blocks, sizes_.disk_blocks);
+  for (auto& list : leaving_) list.clear();
+  held_ = kept_ = promised_ = copies_due_ = 0;
+}
 
 std::int64_t KvPool::most_held(std::int64_t tokens) const {
   const std::int64_t all = (tokens + block_tokens_ - 1) / block_tokens_;

@@ -34,6 +34,8 @@ class KvPool {
  public:
   /// `group`: its number. Throws Error{kInvalidArgument} for sizes that cannot be.
   KvPool(const KvCacheSettings& settings, int group);
+  /// As it was made: every block is empty. Allocates nothing.
+  void reset() noexcept;
 
   int group() const { return group_; }
   bool whole_context() const { return sizes_.window == 0; }

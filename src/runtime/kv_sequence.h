@@ -44,8 +44,8 @@ struct KvTable {
   }
 };
 
-struct KvSequence {
-  // Looked at in every step.
+struct alignas(64) KvSequence {
+  // Looked at in every step: one cache line.
   std::int64_t quiet_growth = -1;  ///< grow() up to here has nothing to do
   std::int64_t quiet_commit = 0;   ///< commit() below this only moves `settled`
   std::int64_t settled = 0;        ///< tokens before it are never written again

@@ -27,14 +27,16 @@ void KvStore::event(KvCacheEvent::Kind kind, const KvNode& node) {
   if (event_capacity_ == 0) return;
   if (events_.size() == event_capacity_) events_.pop_front();
   const KvNode& parent = *node.parent;
-  KvCacheEvent& out = events_.emplace_back();
-  out.id = ++event_id_;
+  KvCacheEvent out;
+  out.id = event_id_ + 1;
   out.kind = kind;
   out.block_hash = node.hash;
   out.parent_hash = parent.parent == nullptr ? 0 : parent.hash;
   if (kind == KvCacheEvent::Kind::kStored) out.tokens = node.tokens;
   out.priority = node.priority;
   out.on_device = node.places[static_cast<std::size_t>(watched_)].tier == KvTier::kDevice;
+  events_.push_back(std::move(out));
+  ++event_id_;
 }
 
 std::vector<KvCacheEvent> KvStore::take_events() {
@@ -221,6 +223,21 @@ void KvStore::forget_what_nobody_holds() {
   for (KvPool& pool : pools_)
     for (const KvTier tier : {KvTier::kDisk, KvTier::kHost, KvTier::kDevice})
       while (KvNode* node = pool.first_to_leave(tier)) drop(pool, *node);
+}
+
+void KvStore::reset() noexcept {
+  if (event_capacity_ > 0)
+    tree_.for_each([this](const KvNode& node) {
+      if (node.placed > 0) try {
+          event(KvCacheEvent::Kind::kRemoved, node);
+        } catch (const std::bad_alloc&) {
+          ++event_id_;  // a gap in the numbers tells of it
+        }
+    });
+  for (KvPool& pool : pools_) pool.reset();
+  tree_.clear();
+  expiring_.clear();
+  commands_.clear();
 }
 
 }  // namespace tenon

@@ -50,6 +50,8 @@ class KvStore {
     if (!expiring_.empty() && expiring_.begin()->first <= now) expire_before(now);
   }
   void forget_what_nobody_holds();
+  /// As it was made, statistics and events aside. Allocates nothing that it needs.
+  void reset() noexcept;
 
   std::vector<CacheCommand> take_commands() { return std::exchange(commands_, {}); }
   std::vector<KvCacheEvent> take_events();

@@ -38,6 +38,14 @@ class KvTree {
   /// children, no sequence.
   void prune(KvNode* node);
 
+  /// Forgets every node and root.
+  void clear() noexcept {
+    roots_.clear();
+    by_hash_.clear();
+    unused_.clear();
+    storage_.clear();
+  }
+
   std::size_t nodes() const { return by_hash_.size(); }
   std::size_t roots() const { return roots_.size(); }
   template <class Visit>

@@ -23,7 +23,7 @@ bool ends_with(const std::vector<std::int32_t>& tokens, std::int64_t begin,
 }  // namespace
 
 FinishReason reason_to_end(const Sequence& sequence) {
-  const Request& spec = *sequence.request->spec;
+  const Request& spec = *sequence.spec;
   const SamplingParams& sampling = spec.sampling;
   const std::int32_t token = sequence.tokens.back();
   const std::int64_t outputs =

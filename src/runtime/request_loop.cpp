@@ -63,7 +63,7 @@ struct RequestLoop::Impl {
   std::int64_t inbox_tokens = 0;
   double last_step = 0;
   std::deque<IterationStatistics> iterations;
-  std::vector<KvCacheEvent> events;
+  std::deque<KvCacheEvent> events;
 
   std::mutex stop_mutex;  // one stop() at a time
   std::thread thread;
@@ -77,6 +77,8 @@ struct RequestLoop::Impl {
   void check_queue(const Request& request) const;
   void loop();
   bool take_in();
+  void keep_statistics();
+  void keep_events();
   void publish();
 };
 
@@ -153,6 +155,11 @@ RequestId RequestLoop::enqueue(Request request) {
   return arrival.id;
 }
 
+void RequestLoop::count_refused() {
+  const std::lock_guard lock(impl_->mutex);
+  ++impl_->refused;
+}
+
 void RequestLoop::cancel(RequestId id, int sample) {
   {
     const std::lock_guard lock(impl_->mutex);
@@ -215,7 +222,10 @@ std::vector<IterationStatistics> RequestLoop::take_iteration_statistics() {
 
 std::vector<KvCacheEvent> RequestLoop::take_cache_events() {
   const std::lock_guard lock(impl_->mutex);
-  return std::exchange(impl_->events, {});
+  std::vector<KvCacheEvent> out(std::make_move_iterator(impl_->events.begin()),
+                                std::make_move_iterator(impl_->events.end()));
+  impl_->events.clear();
+  return out;
 }
 
 const Session& RequestLoop::session() const { return *impl_->session; }
@@ -229,7 +239,8 @@ void RequestLoop::Impl::loop() {
     publish();
   }
   runner.end_all(FinishReason::kCancelled, nullptr, now());
-  while (runner.busy()) runner.iterate(clock);  // what is still in flight
+  do runner.iterate(clock);  // what is still in flight
+  while (runner.busy());
   publish();
   const std::lock_guard lock(mutex);
   is_idle = true;
@@ -262,21 +273,32 @@ bool RequestLoop::Impl::take_in() {
   return true;
 }
 
+void RequestLoop::Impl::keep_statistics() {
+  if (options.iteration_statistics <= 0) return;
+  iterations.push_back(runner.last_iteration());
+  if (static_cast<std::int64_t>(iterations.size()) > options.iteration_statistics)
+    iterations.pop_front();
+}
+
+void RequestLoop::Impl::keep_events() {
+  std::vector<KvCacheEvent> fresh = runner.cache().take_events();
+  for (KvCacheEvent& event : fresh) {
+    events.push_back(std::move(event));
+    if (static_cast<std::int64_t>(events.size()) > options.steps.cache_events) events.pop_front();
+  }
+}
+
+/// What callers may ask for, as it stands after an iteration.
 void RequestLoop::Impl::publish() {
   const std::lock_guard lock(mutex);
   const ExecutorStatistics before = std::exchange(stats, runner.statistics());
   last_step = now();
-  if (stats.steps != before.steps && options.iteration_statistics > 0) {
-    iterations.push_back(runner.last_iteration());
-    if (static_cast<std::int64_t>(iterations.size()) > options.iteration_statistics)
-      iterations.pop_front();
+  try {
+    if (stats.steps != before.steps) keep_statistics();
+    if (options.steps.cache_events > 0) keep_events();
+  } catch (const std::bad_alloc&) {
+    // A step's statistics are lost, as those beyond the limit are; events leave a gap in their ids.
   }
-  if (options.steps.cache_events > 0)
-    for (KvCacheEvent& event : runner.cache().take_events()) {
-      events.push_back(std::move(event));
-      if (static_cast<std::int64_t>(events.size()) > options.steps.cache_events)
-        events.erase(events.begin());
-    }
   if (runner.failure()) failure = runner.failure();
   is_idle = !runner.busy() && inbox.empty();
   if (is_idle) idle.notify_all();

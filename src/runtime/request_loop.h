@@ -35,6 +35,8 @@ class RequestLoop {
   /// Throws Error{kInvalidArgument} naming the field; Error{kResourceExhausted} where the queue is
   /// full, with what waits and about how long; Error{kCancelled} after drain() or stop().
   RequestId enqueue(Request request);
+  /// For who refuses a request before it comes here.
+  void count_refused();
   /// All, or one sample. Does nothing for a request that has ended.
   void cancel(RequestId id, int sample = -1);
 

@@ -14,13 +14,22 @@ double queue_key(double arrival_seconds, double priority) {
 
 namespace {
 
+/// So many sequences on, memory is asked for what will be looked at: thousands of them do not stay
+/// in the core's own cache from step to step.
+constexpr std::size_t kAhead = 6;
+
+void prefetch(const Sequence& sequence) {
+  __builtin_prefetch(&sequence);
+  __builtin_prefetch(&sequence.spec);
+}
+
 auto order_of(const Sequence& sequence) {
   return std::tuple(sequence.request->queue_key, sequence.request->id, sequence.sample);
 }
 
 }  // namespace
 
-bool Scheduler::Earlier::operator()(const Sequence* a, const Sequence* b) const {
+bool QueueOrder::operator()(const Sequence* a, const Sequence* b) const {
   return order_of(*a) < order_of(*b);
 }
 
@@ -30,20 +39,53 @@ Scheduler::Scheduler(const SchedulerLimits& limits, KvCache& cache)
       has_windows_(std::any_of(cache.settings().groups.begin(), cache.settings().groups.end(),
                                [](const KvCacheGroup& group) { return group.window > 0; })) {
   TENON_ASSERT(limits_.step_tokens >= limits_.sequences && limits_.logit_rows >= limits_.sequences);
-  for (std::int64_t slot = limits_.sequences; slot-- > 0;)
-    free_slots_.push_back(static_cast<std::int32_t>(slot));
+  free_all_slots();
   running_.reserve(static_cast<std::size_t>(limits_.sequences));
 }
 
+void Scheduler::free_all_slots() {
+  free_slots_.clear();
+  free_slots_.reserve(static_cast<std::size_t>(limits_.sequences));
+  for (std::int64_t slot = limits_.sequences; slot-- > 0;)
+    free_slots_.push_back(static_cast<std::int32_t>(slot));
+}
+
+void Scheduler::make_queue_entry(Sequence& sequence) {
+  WaitingQueue alone;
+  alone.insert(&sequence);
+  sequence.queue_entry = alone.extract(alone.begin());
+}
+
 void Scheduler::enqueue(Sequence& sequence) {
+  TENON_ASSERT(!sequence.queue_entry.empty());
   sequence.state = Sequence::State::kWaiting;
-  waiting_.insert(&sequence);
+  waiting_.insert(std::move(sequence.queue_entry));
   if (sequence.alone) ++alone_;
 }
 
+void Scheduler::dequeue(Sequence& sequence) { sequence.queue_entry = waiting_.extract(&sequence); }
+
+void Scheduler::reset() {
+  while (!waiting_.empty()) dequeue(**waiting_.begin());
+  running_.clear();
+  some_stopped_ = false;
+  running_count_ = 0;
+  alone_ = 0;
+  free_all_slots();
+}
+
+/// Where the cache cannot let go (memory ran out in it) it is in doubt, and starts over soon.
 void Scheduler::release(Sequence& sequence, double now) {
   if (sequence.slot >= 0) free_slots_.push_back(sequence.slot);
-  if (sequence.cache >= 0) cache_.release(sequence.cache, now);
+  if (sequence.cache >= 0 && !cache_.in_doubt()) try {
+      cache_.release(sequence.cache, now);
+    } catch (const std::exception&) {
+      cache_.doubt();
+    }
+  forget_place(sequence);
+}
+
+void Scheduler::forget_place(Sequence& sequence) {
   sequence.slot = -1;
   sequence.cache = -1;
   sequence.announced = false;
@@ -55,7 +97,7 @@ void Scheduler::release(Sequence& sequence, double now) {
 void Scheduler::remove(Sequence& sequence, double now) {
   using State = Sequence::State;
   if (sequence.state == State::kEnded) return;
-  if (sequence.state == State::kWaiting) waiting_.erase(&sequence);
+  if (sequence.state == State::kWaiting) dequeue(sequence);
   if (sequence.state == State::kRunning) {
     --running_count_;
     std::erase(running_, &sequence);  // its owner may free it now
@@ -68,6 +110,8 @@ void Scheduler::remove(Sequence& sequence, double now) {
 void Scheduler::pause(Sequence& sequence, double now, bool alone) {
   TENON_ASSERT(sequence.state == Sequence::State::kRunning);
   --running_count_;
+  *std::find(running_.begin(), running_.end(), &sequence) = nullptr;
+  some_stopped_ = true;
   ++paused_;
   if (sequence.alone) --alone_;  // enqueue() counts it again
   sequence.alone = sequence.alone || alone;
@@ -104,7 +148,8 @@ void Scheduler::hold(Sequence& sequence) {
 
 bool Scheduler::waits_for_result(const Sequence& sequence) const {
   return sequence.unknown_tokens > 0 &&
-         (!limits_.keeps_last_tokens || sequence.request->is_beam_search());
+         (!limits_.keeps_last_tokens ||
+          (!sequence.simple && sequence.request->is_beam_search()));
 }
 
 bool Scheduler::at_its_end(const Sequence& sequence) {
@@ -113,9 +158,10 @@ bool Scheduler::at_its_end(const Sequence& sequence) {
 
 void Scheduler::add_row(Sequence& sequence, std::int64_t tokens) {
   const bool samples = tokens == sequence.pending();
+  const std::int64_t logit_rows = sequence.hands_out_context_rows() ? tokens : (samples ? 1 : 0);
   tokens_left_ -= tokens;
-  logit_rows_left_ -= sequence.hands_out_context_rows() ? tokens : (samples ? 1 : 0);
-  rows_->push_back({.sequence = &sequence, .tokens = tokens});
+  logit_rows_left_ -= logit_rows;
+  rows_->push_back({.sequence = &sequence, .tokens = tokens, .logit_rows = logit_rows});
 }
 
 void Scheduler::plan(double now, std::vector<ScheduledRow>& rows) {
@@ -136,9 +182,9 @@ void Scheduler::plan(double now, std::vector<ScheduledRow>& rows) {
 
 /// running_ keeps the order of admission; who was paused is dropped here, all in one pass.
 void Scheduler::forget_stopped() {
-  std::erase_if(running_, [](const Sequence* sequence) {
-    return sequence == nullptr || sequence->state != Sequence::State::kRunning;
-  });
+  if (!some_stopped_) return;
+  some_stopped_ = false;
+  std::erase(running_, nullptr);
 }
 
 void Scheduler::plan_alone(double now) {
@@ -160,6 +206,8 @@ void Scheduler::plan_decodes(double now) {
   contexts_.clear();
   // By index: making room may pause sequences, which nulls their entries.
   for (std::size_t i = 0; i < running_.size(); ++i) {
+    if (i + kAhead < running_.size() && running_[i + kAhead] != nullptr)
+      prefetch(*running_[i + kAhead]);
     Sequence* sequence = running_[i];
     if (sequence == nullptr || waits_for_result(*sequence) || at_its_end(*sequence)) continue;
     const std::int64_t pending = sequence->pending();
@@ -209,10 +257,9 @@ bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens, double now) {
                                   [&](const ScheduledRow& r) { return r.sequence == victim; });
     if (row != rows_->end()) {
       tokens_left_ += row->tokens;
-      logit_rows_left_ += 1;
+      logit_rows_left_ += row->logit_rows;
       rows_->erase(row);
     }
-    *std::find(running_.begin(), running_.end(), victim) = nullptr;
     pause(*victim, now);
     if (victim == &sequence) return false;
   }
@@ -278,7 +325,7 @@ bool Scheduler::start(Sequence& sequence, double now) {
     sequence.computed = 0;
     return false;
   }
-  waiting_.erase(&sequence);
+  dequeue(sequence);
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
   sequence.announced = false;

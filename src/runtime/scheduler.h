@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <vector>
 
 #include "runtime/sequence.h"
@@ -49,13 +48,21 @@ class Scheduler {
  public:
   Scheduler(const SchedulerLimits& limits, KvCache& cache);
 
-  /// The sequence waits from now on. The caller keeps it alive until remove().
+  /// Before anything else with this sequence. Its request's key, id and sample must be set.
+  static void make_queue_entry(Sequence& sequence);
+  /// The sequence waits from now on. The caller keeps it alive until remove(). Allocates nothing.
   void enqueue(Sequence& sequence);
   /// It ended, whatever its state was: slot and blocks are free again.
   void remove(Sequence& sequence, double now);
   /// A running sequence makes room: it waits again and computes its tokens anew (those that are
   /// still found in the cache aside). `alone`: the next step with it has no other request in it.
   void pause(Sequence& sequence, double now, bool alone = false);
+
+  /// Nobody waits or runs, every slot is free: for a cache that starts over. Allocates nothing; the
+  /// caller calls forget_place() for all sequences and enqueues those that go on.
+  void reset();
+  /// The sequence has no slot and no hold on the cache (any more).
+  static void forget_place(Sequence& sequence);
 
   /// Fills `rows`, decodes first. Sequences of the rows have a slot and room in the cache; their
   /// counts (computed, in_flight) are the caller's to move when the step is issued.
@@ -78,10 +85,6 @@ class Scheduler {
   void cleared(Sequence& sequence);
 
  private:
-  struct Earlier {
-    bool operator()(const Sequence* a, const Sequence* b) const;
-  };
-
   bool waits_for_result(const Sequence& sequence) const;
   static bool at_its_end(const Sequence& sequence);
   bool make_room(Sequence& sequence, std::int64_t tokens, double now);
@@ -96,12 +99,15 @@ class Scheduler {
   bool start(Sequence& sequence, double now);
   bool hold_beams(ActiveRequest& request, const Sequence& first, double now);
   void release(Sequence& sequence, double now);
+  void dequeue(Sequence& sequence);
+  void free_all_slots();
 
   SchedulerLimits limits_;
   KvCache& cache_;
   bool has_windows_ = false;
-  std::set<Sequence*, Earlier> waiting_;
-  std::vector<Sequence*> running_;  // in order of admission; those that ended drop out in plan()
+  WaitingQueue waiting_;
+  std::vector<Sequence*> running_;  // in order of admission; null: was paused since the last plan()
+  bool some_stopped_ = false;       // there are nulls
   std::int64_t running_count_ = 0;
   std::vector<std::int32_t> free_slots_;
   std::int64_t alone_ = 0;  // waiting or running sequences that must run alone

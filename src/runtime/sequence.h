@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "runtime/beam_search.h"
@@ -14,8 +15,15 @@
 namespace tenon {
 
 struct ActiveRequest;
+struct Sequence;
 
-struct Sequence {
+/// Of two that wait: who goes first.
+struct QueueOrder {
+  bool operator()(const Sequence* a, const Sequence* b) const;
+};
+using WaitingQueue = std::set<Sequence*, QueueOrder>;
+
+struct alignas(64) Sequence {
   enum class State : std::uint8_t {
     kHeld,     ///< waits for its request's first sample to compute the prompt
     kWaiting,  ///< in the scheduler's queue
@@ -23,31 +31,35 @@ struct Sequence {
     kEnded,
   };
 
+  // Every step looks at these of every running sequence: two cache lines.
   ActiveRequest* request = nullptr;
-  int sample = 0;  ///< in [0, samples)
-  int beam = 0;    ///< rank among the open beams
-  State state = State::kWaiting;
-  std::int64_t max_new_tokens = 0;
-  std::int64_t longest = 0;  ///< tokens, prompt and output, it may come to
-
   std::vector<std::int32_t> tokens;  ///< prompt and output, as far as the host knows them
   std::int64_t prompt_length = 0;
-  std::int64_t computed = 0;   ///< tokens whose keys and values issued steps put into the cache
-  std::int32_t in_flight = 0;  ///< issued steps with a row of it that have not landed
-  int unknown_tokens = 0;      ///< its newest tokens, which steps in flight draw
-  bool began = false;          ///< some of it ran
-  std::int64_t committed_blocks = 0;
-  std::int64_t delivered_rows = 0;  ///< prompt positions whose logits were handed out
-
+  std::int64_t computed = 0;  ///< tokens whose keys and values issued steps put into the cache
+  std::int64_t max_new_tokens = 0;
+  int unknown_tokens = 0;  ///< its newest tokens, which steps in flight draw
   std::int32_t slot = -1;
+
+  const Request* spec = nullptr;  ///< the request's
+  std::int64_t committed_blocks = 0;
   KvCache::Handle cache = -1;
-  bool announced = false;             ///< its slot update went out
-  bool alone = false;                 ///< a step with it failed: the next runs it alone
-  const Sequence* fork_of = nullptr;  ///< the sample whose prompt it may share
+  std::int32_t in_flight = 0;  ///< issued steps with a row of it that have not landed
+  State state = State::kWaiting;
+  bool simple = false;     ///< tokens are all it asks for: no beams, hooks, logits, taps, embedding
+  bool announced = false;  ///< its slot update went out
+  bool alone = false;      ///< a step with it failed: the next runs it alone
+  bool began = false;      ///< some of it ran
+  int sample = 0;          ///< in [0, samples)
   // What a beam takes over before its next step.
   std::int32_t parent_slot = -1;
   std::int32_t chosen_token = -1;
 
+  int beam = 0;              ///< rank among the open beams
+  std::int64_t longest = 0;  ///< tokens, prompt and output, it may come to
+  std::int64_t delivered_rows = 0;    ///< prompt positions whose logits were handed out
+  const Sequence* fork_of = nullptr;  ///< the sample whose prompt it may share
+  /// Its entry of the scheduler's queue while it is not there: waiting again allocates nothing.
+  WaitingQueue::node_type queue_entry;
   std::unique_ptr<TokenConstraint> constraint;
 
   std::int64_t length() const {
@@ -67,6 +79,9 @@ struct ActiveRequest {
   double arrival = 0;    ///< seconds of the loop's clock
   double queue_key = 0;  ///< smaller goes first: arrival, less what its priority is worth
   std::vector<std::unique_ptr<Sequence>> sequences;
+  /// While a failed step is dealt with.
+  enum class Part : std::uint8_t { kNone, kSuspect, kBystander };
+  Part part = Part::kNone;
   int open_samples = 0;  ///< that on_finish was not called for
   std::unique_ptr<BeamSearch> beams;
   std::vector<std::vector<TokenLogprob>> candidates;  ///< of each open beam, as they land
@@ -92,7 +107,7 @@ struct ActiveRequest {
 };
 
 inline bool Sequence::hands_out_context_rows() const {
-  return sample == 0 && in_context() && request->wants_context_rows();
+  return !simple && sample == 0 && in_context() && request->wants_context_rows();
 }
 
 }  // namespace tenon

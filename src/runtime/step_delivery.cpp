@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "runtime/beam_group.h"
+#include "runtime/current_error.h"
 #include "runtime/output_rules.h"
 #include "runtime/step_runner.h"
 
@@ -15,12 +16,14 @@ void StepRunner::deliver(const Step& step, const ScheduledRow& row, const Sequen
   ActiveRequest& request = *sequence.request;
   --sequence.in_flight;
   if (row.draws) --sequence.unknown_tokens;
-  if (row.draws && request.beams) --request.candidates_due;
+  if (row.draws && !sequence.simple && request.beams) --request.candidates_due;
   if (sequence.state == Sequence::State::kEnded) return;
   try {
-    hand_out_rows(step, row);
+    if (!sequence.simple) hand_out_rows(step, row);
     if (sequence.state == Sequence::State::kRunning) commit(row, now);
-    if (row.samples && request.spec->embedding) {
+    if (sequence.simple) {
+      if (row.draws) take_token(sequence, result, now);
+    } else if (row.samples && request.spec->embedding) {
       const auto width = static_cast<std::size_t>(step.hidden.shape().at(1));
       const float* values = step.hidden.view().as<float>();
       request.spec->sink->on_embedding(
@@ -31,20 +34,19 @@ void StepRunner::deliver(const Step& step, const ScheduledRow& row, const Sequen
     } else if (row.draws) {
       take_token(sequence, result, now);
     }
-  } catch (const Error& error) {
-    finish(sequence, FinishReason::kError, &error, now);
-  } catch (const std::exception& caught) {
-    const Error error(ErrorCode::kInternal, std::string("a callback threw: ") + caught.what());
+  } catch (...) {
+    const Error error = current_error("a callback threw: ");
     finish(sequence, FinishReason::kError, &error, now);
   }
 }
 
-/// Blocks that are whole now can be found by others.
+/// Blocks that are whole, of tokens that are known, can be found by others.
 void StepRunner::commit(const ScheduledRow& row, double now) {
   Sequence& sequence = *row.sequence;
   const std::int64_t size = scheduler_.limits().tokens_per_block;
-  const std::int64_t whole = (row.first_token + row.tokens) / size;
-  if (whole <= sequence.committed_blocks) return;
+  const auto known = static_cast<std::int64_t>(sequence.tokens.size());
+  const std::int64_t whole = std::min(row.first_token + row.tokens, known) / size;
+  if (whole <= sequence.committed_blocks || cache_.in_doubt()) return;
   sequence.committed_blocks = whole;
   cache_.commit(sequence.cache, sequence.tokens, whole * size, now);
 }
@@ -80,17 +82,20 @@ void StepRunner::hand_out_rows(const Step& step, const ScheduledRow& row) {
 }
 
 void StepRunner::take_token(Sequence& sequence, const SequenceResult& result, double now) {
-  ActiveRequest& request = *sequence.request;
   TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument,
               "no token may follow: the token mask, bad_words and logit_bias together ban all");
+  const bool first = static_cast<std::int64_t>(sequence.tokens.size()) == sequence.prompt_length;
   sequence.tokens.insert(sequence.tokens.end(), result.tokens.begin(), result.tokens.end());
-  if (request.timing.first_token_seconds == 0)
-    request.timing.first_token_seconds = now - request.arrival;
   totals_.generated_tokens += result.tokens.size();
-  if (sequence.sample == 0) release_held(request);
-  for (const std::int32_t token : result.tokens)
-    if (sequence.constraint) sequence.constraint->accept(token);
-  const auto verdict = request.spec->sink->on_tokens(sequence.sample, result);
+  if (first) {
+    ActiveRequest& request = *sequence.request;
+    if (request.timing.first_token_seconds == 0)
+      request.timing.first_token_seconds = now - request.arrival;
+    if (sequence.sample == 0) release_held(request);
+  }
+  if (!sequence.simple && sequence.constraint)
+    for (const std::int32_t token : result.tokens) sequence.constraint->accept(token);
+  const auto verdict = sequence.spec->sink->on_tokens(sequence.sample, result);
   FinishReason reason = reason_to_end(sequence);
   if (verdict == RequestSink::Verdict::kStop) reason = FinishReason::kStopWords;
   if (reason != FinishReason::kNotFinished) finish(sequence, reason, nullptr, now);
@@ -108,6 +113,7 @@ void StepRunner::release_held(ActiveRequest& request) {
 
 void StepRunner::take_candidates(Sequence& sequence, const SequenceResult& result, double now) {
   ActiveRequest& request = *sequence.request;
+  if (cache_.in_doubt()) return;  // the search begins anew
   if (request.timing.first_token_seconds == 0)
     request.timing.first_token_seconds = now - request.arrival;
   const auto beam = static_cast<std::size_t>(sequence.beam);
@@ -126,7 +132,13 @@ void StepRunner::take_candidates(Sequence& sequence, const SequenceResult& resul
 }
 
 void StepRunner::finish_beams(ActiveRequest& request, FinishReason reason, double now) {
-  const std::vector<BeamSearch::Finished> best = request.beams->best(reason);
+  std::vector<BeamSearch::Finished> best;
+  try {
+    best = request.beams->best(reason);
+  } catch (...) {
+    const Error error = current_error();
+    return finish_request(request, FinishReason::kError, &error, now);
+  }
   for (auto& sequence : request.sequences) scheduler_.remove(*sequence, now);
   for (int i = 0; i < request.spec->sampling.n; ++i) {
     const auto at = static_cast<std::size_t>(i);
@@ -134,7 +146,7 @@ void StepRunner::finish_beams(ActiveRequest& request, FinishReason reason, doubl
     if (found) try {
         request.spec->sink->on_beam(i, best[at].tokens, best[at].logprobs,
                                     static_cast<float>(best[at].score));
-      } catch (const std::exception&) {
+      } catch (...) {
         // It ends all the same, and nobody is left to tell.
       }
     tell_finish(request, i, found ? best[at].reason : reason, nullptr, now);
@@ -167,20 +179,22 @@ void StepRunner::finish_request(ActiveRequest& request, FinishReason reason, con
 void StepRunner::tell_finish(ActiveRequest& request, int sample, FinishReason reason,
                              const Error* error, double now) {
   const bool last = --request.open_samples == 0;
-  try {
-    if (last) {
+  if (last) try {
       RequestTiming& timing = request.timing;
       timing.total_seconds = now - request.arrival;
       timing.queued_seconds =
           (request.first_run < 0 ? now : request.first_run) - request.arrival;
       request.spec->sink->on_timing(timing);
+    } catch (...) {
+      // It hears of its end all the same.
     }
+  try {
     request.spec->sink->on_finish(sample, reason, error);
-  } catch (const std::exception&) {
+  } catch (...) {
     // The request is over either way, and nobody is left to tell.
   }
   if (!last) return;
-  ended_.push_back(request.id);
+  ended_.push_back(request.id);  // add() made room for it
   ++totals_.finished_requests;
   if (reason == FinishReason::kError) ++totals_.failed_requests;
   if (reason == FinishReason::kCancelled) ++totals_.cancelled_requests;

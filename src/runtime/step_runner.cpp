@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "core/log.h"
 #include "runtime/batch_builder.h"
 #include "runtime/beam_group.h"
+#include "runtime/current_error.h"
 
 namespace tenon {
 namespace {
@@ -43,12 +43,24 @@ SchedulerLimits scheduler_limits(const Session& session, const StepRunnerOptions
           .keeps_last_tokens = session.keeps_last_tokens()};
 }
 
-Error as_error(const std::exception& error) {
-  if (const auto* known = dynamic_cast<const Error*>(&error)) return *known;
-  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
-    return Error(ErrorCode::kResourceExhausted, "[step] out of memory");
-  return Error(ErrorCode::kInternal, error.what());
+/// Rows on, memory is asked for what will be looked at: thousands of sequences do not stay in the
+/// core's own cache from step to step.
+constexpr std::size_t kAhead = 8;
+
+void prefetch_rules(const Request& spec) {
+  __builtin_prefetch(&spec.sampling.min_tokens);
+  __builtin_prefetch(&spec.sampling.stop_words);
+  __builtin_prefetch(&spec.end_ids);
+  __builtin_prefetch(&spec.sink);
 }
+
+const Error kNoRoom(ErrorCode::kResourceExhausted,
+                    "[scheduler] the request needs more cache or more slots than there are");
+
+/// Plans that may fail in a row before they cost a request: the first that would run.
+constexpr int kPlansThatMayFail = 2;
+/// Rows of steps that are kept for use again.
+constexpr std::size_t kSpareRows = 4;
 
 bool is_alive(const Sequence& sequence) { return sequence.state != Sequence::State::kEnded; }
 
@@ -58,19 +70,40 @@ StepRunner::StepRunner(Session& session, const StepRunnerOptions& options)
     : session_(session),
       options_(options),
       cache_(cache_settings(session, options)),
-      scheduler_(scheduler_limits(session, options), cache_) {}
+      scheduler_(scheduler_limits(session, options), cache_) {
+  spare_rows_.reserve(kSpareRows);
+}
 
 StepRunner::~StepRunner() {
   if (!flying_) return;
   try {
     flying_->handle->wait();
-  } catch (const std::exception&) {
+  } catch (...) {
     // Nobody is left to hear of it.
   }
 }
 
 void StepRunner::add(RequestId id, std::shared_ptr<const Request> spec, std::uint64_t seed,
                      std::int64_t max_new_tokens, double now) {
+  std::optional<Error> error = failure_;
+  if (!error) try {
+      return take_in(id, spec, seed, max_new_tokens, now);
+    } catch (...) {
+      error = current_error();
+    }
+  ++totals_.finished_requests;
+  ++totals_.failed_requests;
+  const int samples = spec->sampling.beam_width > 1 ? spec->sampling.n : spec->samples();
+  for (int sample = 0; sample < samples; ++sample) try {
+      spec->sink->on_finish(sample, FinishReason::kError, &*error);
+    } catch (...) {
+      // It is refused all the same, and nobody is left to tell.
+    }
+}
+
+/// Throws where memory runs out, or the request's own constraint throws: then nothing has changed.
+void StepRunner::take_in(RequestId id, std::shared_ptr<const Request> spec, std::uint64_t seed,
+                         std::int64_t max_new_tokens, double now) {
   auto request = std::make_unique<ActiveRequest>();
   request->id = id;
   request->seed = seed;
@@ -88,6 +121,8 @@ void StepRunner::add(RequestId id, std::shared_ptr<const Request> spec, std::uin
   for (int sample = 0; sample < count; ++sample) {
     auto sequence = std::make_unique<Sequence>();
     sequence->request = request.get();
+    sequence->spec = &wanted;
+    sequence->simple = !beams && !request->wants_late_inputs() && !request->wants_outputs();
     sequence->sample = sample;
     sequence->state = Sequence::State::kHeld;
     sequence->tokens = wanted.input_ids;
@@ -95,13 +130,18 @@ void StepRunner::add(RequestId id, std::shared_ptr<const Request> spec, std::uin
     sequence->max_new_tokens = max_new_tokens;
     sequence->longest = sequence->prompt_length + max_new_tokens;
     if (wanted.options.constraint) sequence->constraint = wanted.options.constraint->fresh();
+    Scheduler::make_queue_entry(*sequence);
     request->sequences.push_back(std::move(sequence));
   }
+  // Whatever ends has its place in the list of those that ended.
+  if (ended_.capacity() <= requests_.size()) ended_.reserve(2 * requests_.size() + 16);
+  // A time limit of a request that is not there does nothing.
   if (wanted.options.queue_seconds) deadlines_.emplace(now + *wanted.options.queue_seconds, id);
   if (wanted.options.total_seconds) deadlines_.emplace(now + *wanted.options.total_seconds, id);
   Sequence& first = *request->sequences.front();
   first.alone = !wanted.taps.empty();  // a tap shows a whole step
-  requests_.emplace(id, std::move(request));
+  const bool taken = requests_.emplace(id, std::move(request)).second;
+  TENON_ASSERT(taken);
   scheduler_.enqueue(first);
 }
 
@@ -145,7 +185,15 @@ void StepRunner::end_all(FinishReason reason, const Error* error, double now) {
 }
 
 bool StepRunner::iterate(const std::function<double()>& clock) {
+  if (cache_.in_doubt()) start_over(clock);
+  const bool worked = iterate_once(clock);
+  if (cache_.in_doubt()) start_over(clock);
+  return worked;
+}
+
+bool StepRunner::iterate_once(const std::function<double()>& clock) {
   if (requests_.empty() && !flying_) return false;
+  host_times_ = {};
   Step step;
   if (!spare_rows_.empty()) {
     step.rows = std::move(spare_rows_.back());
@@ -156,13 +204,19 @@ bool StepRunner::iterate(const std::function<double()>& clock) {
   try {
     issue(step, clock);
     for (const ScheduledRow& row : step.rows) {
+      if (row.sequence->simple) continue;
       const ActiveRequest& request = *row.sequence->request;
       late = late || (row.draws && request.wants_late_inputs()) ||
              (row.logit_rows > 0 && request.wants_outputs());
     }
     if (!late && !step.rows.empty()) step.handle = session_.sample({});
-  } catch (const std::exception& caught) {
-    error = as_error(caught);
+  } catch (...) {
+    error = current_error();
+  }
+  if (error && !step.counted) {  // the plan was cut short
+    plan_error_ = error;
+    ++failed_plans_in_a_row_;
+    cache_.doubt();
   }
   const bool landed = flying_.has_value();
   if (landed) {
@@ -171,23 +225,23 @@ bool StepRunner::iterate(const std::function<double()>& clock) {
     std::optional<Error> failed_before;
     try {
       land(before, clock);
-    } catch (const std::exception& caught) {
-      failed_before = as_error(caught);
+    } catch (...) {
+      failed_before = current_error();
     }
     if (failed_before) {
-      step_failed(before, step.rows.empty() ? nullptr : &step, *failed_before, clock());
+      step_failed(before, step.counted ? &step : nullptr, *failed_before, clock());
       erase_ended();
       return true;
     }
-    spare_rows_.push_back(std::move(before.rows));
+    if (spare_rows_.size() < kSpareRows) spare_rows_.push_back(std::move(before.rows));
   }
   if (!error && late) try {
       sample_late(step);
-    } catch (const std::exception& caught) {
-      error = as_error(caught);
+    } catch (...) {
+      error = current_error();
     }
   if (error) {
-    step_failed(step, nullptr, *error, clock());
+    if (step.counted) step_failed(step, nullptr, *error, clock());
   } else if (!step.rows.empty()) {
     flying_ = std::move(step);
     if (!options_.run_ahead) return iterate_landing(clock);
@@ -204,9 +258,10 @@ bool StepRunner::iterate_landing(const std::function<double()>& clock) {
   flying_.reset();
   try {
     land(step, clock);
-    spare_rows_.push_back(std::move(step.rows));
-  } catch (const std::exception& caught) {
-    step_failed(step, nullptr, as_error(caught), clock());
+    if (spare_rows_.size() < kSpareRows) spare_rows_.push_back(std::move(step.rows));
+  } catch (...) {
+    const Error error = current_error();
+    step_failed(step, nullptr, error, clock());
   }
   erase_ended();
   return true;
@@ -216,20 +271,29 @@ bool StepRunner::iterate_landing(const std::function<double()>& clock) {
 void StepRunner::issue(Step& step, const std::function<double()>& clock) {
   step.issued = clock();
   scheduler_.plan(step.issued, step.rows);
+  const double planned = clock();
+  host_times_.plan = planned - step.issued;
   if (step.rows.empty()) return;
   const Batch batch = build_batch(step.rows, cache_);
   for (ScheduledRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
-    ActiveRequest& request = *sequence.request;
     sequence.computed += row.tokens;
     ++sequence.in_flight;
     if (row.draws) ++sequence.unknown_tokens;
+    if (sequence.simple && row.first_token >= sequence.prompt_length) continue;
+    ActiveRequest& request = *sequence.request;
     if (row.draws && request.beams) ++request.candidates_due;
     if (request.first_run < 0) request.first_run = step.issued;
   }
   step.counted = true;
+  step.moves = !batch.commands.empty();
+  failed_plans_in_a_row_ = 0;
+  host_times_.build = clock() - planned;
   session_.prepare(batch);
   session_.forward();
+  step.forwarded = true;
+  // Before windows move on: what falls out of them can still be found. A failure takes it all back.
+  for (const ScheduledRow& row : step.rows) commit(row, step.issued);
   step.host_seconds = clock() - step.issued;
 }
 
@@ -255,8 +319,8 @@ void StepRunner::hand_out_taps(Sequence& sequence, double now) {
   try {
     for (const std::string& name : sequence.request->spec->taps)
       sequence.request->spec->sink->on_output(name, session_.read(name));
-  } catch (const std::exception& caught) {
-    const Error error = as_error(caught);
+  } catch (...) {
+    const Error error = current_error();
     finish(sequence, FinishReason::kError, &error, now);
   }
 }
@@ -286,8 +350,8 @@ LateInputs StepRunner::late_inputs(Step& step) {
                                .prompt_length = sequence.prompt_length,
                                .logits = late.logits[i]});
       }
-    } catch (const std::exception& caught) {
-      const Error error = as_error(caught);
+    } catch (...) {
+      const Error error = current_error();
       finish(sequence, FinishReason::kError, &error, step.issued);
     }
   }
@@ -302,10 +366,21 @@ void StepRunner::land(Step& step, const std::function<double()>& clock) {
   const double now = clock();
   failures_in_a_row_ = 0;
   for (std::size_t i = 0; i < step.rows.size(); ++i) {
+    if (i + kAhead < step.rows.size()) {
+      const Sequence& soon = *step.rows[i + kAhead].sequence;
+      __builtin_prefetch(&soon);
+      __builtin_prefetch(&soon.spec);
+    }
+    if (i + kAhead / 2 < step.rows.size()) {
+      const Sequence& next = *step.rows[i + kAhead / 2].sequence;
+      __builtin_prefetch(next.tokens.data() + next.tokens.size());
+      prefetch_rules(*next.spec);
+    }
     if (step.rows[i].sequence->alone) scheduler_.cleared(*step.rows[i].sequence);
     deliver(step, step.rows[i], result.sequences[i], now);
   }
   note_iteration(step, now);
+  host_times_.deliver = clock() - now;
 }
 
 void StepRunner::note_iteration(const Step& step, double now) {
@@ -358,33 +433,51 @@ void StepRunner::undo(Step& step) {
 /// issued after it (`newer`) saw its results and is run again.
 void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double now) {
   ++totals_.failed_steps;
-  log::note("step", "a step of {} rows failed: {}", step.rows.size(), error.what());
-  if (newer != nullptr) try {
+  if (newer != nullptr && newer->forwarded) try {
       if (!newer->handle) newer->handle = session_.sample({});
       newer->handle->wait();
-    } catch (const std::exception&) {
+    } catch (...) {
       // It is undone either way.
     }
   undo(step);
   if (newer != nullptr) undo(*newer);
-  std::set<ActiveRequest*> suspects;
-  std::set<ActiveRequest*> others;
-  for (const ScheduledRow& row : step.rows)
-    if (is_alive(*row.sequence)) suspects.insert(row.sequence->request);
-  if (newer != nullptr)
-    for (const ScheduledRow& row : newer->rows)
-      if (is_alive(*row.sequence) && !suspects.contains(row.sequence->request))
-        others.insert(row.sequence->request);
-  for (ActiveRequest* request : others) restart(*request, false, now);
-  if (suspects.size() > 1) {
-    for (ActiveRequest* request : suspects) restart(*request, true, now);
-    return;
+  // Whether blocks were copied and swapped nobody knows, and others may hold them or find them.
+  if (step.moves || (newer != nullptr && newer->moves)) cache_.doubt();
+  using Part = ActiveRequest::Part;
+  int suspects = 0;
+  int bystanders = 0;
+  mark_parts(step, Part::kSuspect, suspects);
+  if (newer != nullptr) {
+    mark_parts(*newer, Part::kBystander, bystanders);
+    for (const ScheduledRow& row : newer->rows) {
+      ActiveRequest& request = *row.sequence->request;
+      if (request.part != Part::kBystander) continue;
+      request.part = Part::kNone;
+      restart(request, false, now);
+    }
   }
-  for (ActiveRequest* request : suspects)
-    finish_request(*request, FinishReason::kError, &error, now);
-  if (++failures_in_a_row_ < kFailuresThatCondemn) return;
+  for (const ScheduledRow& row : step.rows) {
+    ActiveRequest& request = *row.sequence->request;
+    if (std::exchange(request.part, Part::kNone) == Part::kNone) continue;
+    if (suspects > 1)
+      restart(request, true, now);
+    else
+      finish_request(request, FinishReason::kError, &error, now);
+  }
+  cache_.clear_reusable();  // the step's blocks hold nothing, and were findable
+  if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
   failure_ = error;
   end_all(FinishReason::kError, &error, now);
+}
+
+/// Requests with a row in the step that have no part yet, and have not ended.
+void StepRunner::mark_parts(const Step& step, ActiveRequest::Part part, int& marked) {
+  for (const ScheduledRow& row : step.rows) {
+    ActiveRequest& request = *row.sequence->request;
+    if (!is_alive(*row.sequence) || request.part != ActiveRequest::Part::kNone) continue;
+    request.part = part;
+    ++marked;
+  }
 }
 
 /// What it has in the cache is doubtful: it computes its tokens anew, and draws the same again.
@@ -394,32 +487,71 @@ void StepRunner::restart(ActiveRequest& request, bool alone, double now) {
       if (sequence->state == Sequence::State::kRunning) scheduler_.pause(*sequence, now, alone);
     return;
   }
-  const Request& spec = *request.spec;
-  request.beams = std::make_unique<BeamSearch>(
-      spec.sampling, spec.sampling.ignore_eos ? std::vector<std::int32_t>{} : spec.end_ids,
-      request.sequences.front()->max_new_tokens);
-  request.candidates.clear();
-  request.candidates_due = 0;
+  if (!restart_beams(request, now)) return;
   Sequence& first = *request.sequences.front();
   if (first.state == Sequence::State::kWaiting) return;
-  for (auto& sequence : request.sequences) {
-    scheduler_.park(*sequence, now);
-    sequence->tokens = spec.input_ids;
-    sequence->beam = 0;
-  }
-  first.alone = first.alone || alone;
+  for (auto& sequence : request.sequences) scheduler_.park(*sequence, now);
+  const bool was_alone = first.alone;
+  scheduler_.cleared(first);  // enqueue() counts it again
+  first.alone = was_alone || alone;
   scheduler_.enqueue(first);
+}
+
+/// The search begins anew. False: there is no memory for it, and the request has ended.
+bool StepRunner::restart_beams(ActiveRequest& request, double now) {
+  const Request& spec = *request.spec;
+  try {
+    request.beams = std::make_unique<BeamSearch>(
+        spec.sampling, spec.sampling.ignore_eos ? std::vector<std::int32_t>{} : spec.end_ids,
+        request.sequences.front()->max_new_tokens);
+    for (auto& sequence : request.sequences) {
+      sequence->tokens = spec.input_ids;
+      sequence->beam = 0;
+    }
+  } catch (...) {
+    const Error error = current_error();
+    finish_request(request, FinishReason::kError, &error, now);
+    return false;
+  }
+  request.candidates.clear();
+  request.candidates_due = 0;
+  return true;
+}
+
+/// The cache is in doubt: what is in flight lands, then everything that goes on waits for its turn
+/// over an empty cache, and computes its tokens anew.
+void StepRunner::start_over(const std::function<double()>& clock) {
+  while (flying_) iterate_landing(clock);
+  const double now = clock();
+  scheduler_.reset();
+  cache_.reset();
+  using State = Sequence::State;
+  for (auto& [id, request] : requests_) {
+    Sequence& first = *request->sequences.front();
+    for (auto& sequence : request->sequences) {
+      Scheduler::forget_place(*sequence);
+      sequence->computed = 0;
+      if (sequence->state == State::kRunning) ++request->timing.preemptions;
+      if (sequence->state == State::kEnded) continue;
+      const bool waits = request->beams ? sequence.get() == &first : sequence->state != State::kHeld;
+      sequence->state = State::kHeld;
+      if (waits) scheduler_.enqueue(*sequence);
+    }
+    if (request->beams && request->open_samples > 0) restart_beams(*request, now);
+  }
+  if (failed_plans_in_a_row_ >= kPlansThatMayFail)
+    if (Sequence* next = scheduler_.next_waiting())
+      finish_request(*next->request, FinishReason::kError, &*plan_error_, now);
+  erase_ended();
 }
 
 /// Nothing runs and nothing could be started: what waits can never start.
 void StepRunner::stuck(double now) {
   Sequence* next = scheduler_.next_waiting();
-  const Error error(ErrorCode::kResourceExhausted,
-                    "[scheduler] the request needs more cache or more slots than there are");
   if (next != nullptr)
-    finish_request(*next->request, FinishReason::kError, &error, now);
+    finish_request(*next->request, FinishReason::kError, &kNoRoom, now);
   else if (ended_.empty())
-    end_all(FinishReason::kError, &error, now);
+    end_all(FinishReason::kError, &kNoRoom, now);
 }
 
 }  // namespace tenon

@@ -33,12 +33,20 @@ struct StepRunnerOptions {
   bool run_ahead = true;  ///< false: a step's result is awaited before the next is planned
 };
 
+/// Host seconds of the parts of one iterate(), the session's own work aside.
+struct StepHostTimes {
+  double plan = 0;     ///< which rows run
+  double build = 0;    ///< the batch, and the sequences' counts
+  double deliver = 0;  ///< of the step that landed
+};
+
 class StepRunner {
  public:
   StepRunner(Session& session, const StepRunnerOptions& options);
   ~StepRunner();
 
-  /// Takes the request in. Its sequences are made here.
+  /// Takes the request in. Its sequences are made here; where they cannot be, it ends at once with
+  /// kError. Nothing is thrown.
   void add(RequestId id, std::shared_ptr<const Request> spec, std::uint64_t seed,
            std::int64_t max_new_tokens, double now);
   /// Ends a request, or one sample of it. Nothing happens where it has ended.
@@ -49,7 +57,8 @@ class StepRunner {
   std::optional<double> next_deadline() const;
 
   /// Issues a step and takes the results of the one before. Requests that fail end; nothing is
-  /// thrown. False: there was nothing to do.
+  /// thrown. Where memory ran out in the bookkeeping itself, the cache starts over and requests
+  /// compute their tokens anew. False: there was nothing to do.
   bool iterate(const std::function<double()>& clock);
   bool busy() const { return !requests_.empty(); }
   void end_all(FinishReason reason, const Error* error, double now);
@@ -60,6 +69,7 @@ class StepRunner {
   ExecutorStatistics statistics() const;
   /// Of the step that landed last; its iteration is 0 before the first.
   const IterationStatistics& last_iteration() const { return last_iteration_; }
+  const StepHostTimes& host_times() const { return host_times_; }  ///< of the last iterate()
   KvCache& cache() { return cache_; }
   const Scheduler& scheduler() const { return scheduler_; }
 
@@ -69,12 +79,17 @@ class StepRunner {
     std::shared_ptr<StepHandle> handle;
     Tensor logits;  // where a row wants them
     Tensor hidden;
-    bool counted = false;  // the sequences' counts include it
+    bool counted = false;    // the sequences' counts include it
+    bool forwarded = false;  // the session was given it
+    bool moves = false;      // it has cache commands
     double issued = 0;
     double host_seconds = 0;
   };
 
   // step_runner.cpp
+  void take_in(RequestId id, std::shared_ptr<const Request> spec, std::uint64_t seed,
+               std::int64_t max_new_tokens, double now);
+  bool iterate_once(const std::function<double()>& clock);
   bool iterate_landing(const std::function<double()>& clock);
   void issue(Step& step, const std::function<double()>& clock);
   void sample_late(Step& step);
@@ -83,7 +98,10 @@ class StepRunner {
   void land(Step& step, const std::function<double()>& clock);
   void step_failed(Step& step, Step* newer, const Error& error, double now);
   void undo(Step& step);
+  void mark_parts(const Step& step, ActiveRequest::Part part, int& marked);
   void restart(ActiveRequest& request, bool alone, double now);
+  bool restart_beams(ActiveRequest& request, double now);
+  void start_over(const std::function<double()>& clock);
   void stuck(double now);
   void note_iteration(const Step& step, double now);
 
@@ -112,8 +130,11 @@ class StepRunner {
   std::vector<std::vector<ScheduledRow>> spare_rows_;  // vectors to use again
   std::optional<Error> failure_;
   int failures_in_a_row_ = 0;
+  int failed_plans_in_a_row_ = 0;
+  std::optional<Error> plan_error_;
   ExecutorStatistics totals_;
   IterationStatistics last_iteration_;
+  StepHostTimes host_times_;
   double busy_until_ = 0;  // when the last step landed
 };
 

@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "engine/session.h"
+#include "tenon/error.h"
 
 namespace tenon::test {
 
@@ -148,6 +149,7 @@ class FakeSession : public Session {
     std::int32_t last_token = kLastSampledToken;
     SamplingParams sampling;
     std::size_t end_ids = 0;
+    bool undefined = false;  // a step with it failed, and it was not reset since
   };
 
   class Handle : public StepHandle {
@@ -178,12 +180,19 @@ class FakeSession : public Session {
         task.act();
       } catch (...) {
         task.work->failure = std::current_exception();
+        for (const std::int32_t slot : task.work->batch.slots) slots_[slot].undefined = true;
       }
     }
   }
 
   void update_slots(const Batch& batch) {
     const std::map<std::int32_t, Slot> before = slots_;
+    std::set<std::int32_t> reset;
+    for (const SlotUpdate& update : batch.updates)
+      if (update.reset) reset.insert(update.slot);
+    for (const std::int32_t slot : batch.slots)
+      if (slots_[slot].undefined && !reset.contains(slot))
+        throw Error(ErrorCode::kInternal, "[fake] a step before left the slot undefined");
     for (const SlotUpdate& update : batch.updates) {
       Slot& slot = slots_[update.slot];
       if (update.reset) slot = {};
