@@ -24,7 +24,8 @@ namespace tenon {
 
 struct TENON_API GenerationRequest {
   std::vector<std::int32_t> input_token_ids{};
-  /// SamplingParams::stop and bad are text and need the engine's tokenizer; the other fields do not.
+  /// SamplingParams::stop and bad are text and need the engine's tokenizer; the other fields do
+  /// not.
   SamplingParams sampling{};
   /// A response for every step instead of one at the end (not with beams or best_of).
   bool streaming = false;
@@ -70,9 +71,9 @@ class TENON_API Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /// Returns at once. With a callback, responses go there; without, they wait for await_responses().
-  /// Throws Error{kInvalidArgument} naming the field, Error{kResourceExhausted} where the queue is
-  /// full, with an estimate of how long it will be. Any thread may call.
+  /// Returns at once. With a callback, responses go there; without, they wait for
+  /// await_responses(). Throws Error{kInvalidArgument} naming the field, Error{kResourceExhausted}
+  /// where the queue is full, with an estimate of how long it will be. Any thread may call.
   RequestId enqueue_request(GenerationRequest request, ResponseCallback callback = {});
   /// All or none.
   std::vector<RequestId> enqueue_requests(std::vector<GenerationRequest> requests);

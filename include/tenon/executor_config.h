@@ -16,8 +16,8 @@ struct TENON_API ExecutorConfig {
   ContextChunking context_chunking = ContextChunking::kFirstComeFirstServed;
   /// Prompt tokens of one request in one step at most; 0: what the step holds (max_num_tokens).
   std::int64_t max_context_chunk = 0;
-  std::int64_t max_queue_size = 1024;    ///< requests that may wait; more are refused
-  std::int64_t max_queue_tokens = 0;     ///< prompt tokens that may wait; 0: no limit
+  std::int64_t max_queue_size = 1024;     ///< requests that may wait; more are refused
+  std::int64_t max_queue_tokens = 0;      ///< prompt tokens that may wait; 0: no limit
   std::optional<double> queue_seconds{};  ///< time limits of requests that set none of their own
   std::optional<double> total_seconds{};
   std::int64_t max_beam_width = 0;  ///< of a request; 0: the engine's, or what the batch holds

@@ -31,9 +31,9 @@ struct TENON_API LlmOptions {
   std::string device = "auto";
   int threads = 0;  ///< 0: the physical cores that this process may use
   bool pin_threads = true;
-  std::optional<std::int64_t> max_batch_size{};  ///< sequences in flight; default at most 16
-  std::optional<std::int64_t> max_num_tokens{};  ///< tokens of one step; default at most 512
-  std::optional<std::int64_t> max_seq_len{};     ///< default: the engine's, at most 4096
+  std::optional<std::int64_t> max_batch_size{};   ///< sequences in flight; default at most 16
+  std::optional<std::int64_t> max_num_tokens{};   ///< tokens of one step; default at most 512
+  std::optional<std::int64_t> max_seq_len{};      ///< default: the engine's, at most 4096
   std::optional<std::int64_t> kv_cache_tokens{};  ///< the same as executor.kv_cache.max_tokens
   /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
@@ -157,8 +157,8 @@ class TENON_API LLM {
 
   /// Prompts in any form, with options for all of them.
   std::vector<RequestOutput> generate(const std::vector<Prompt>& prompts,
-                                      const SamplingParams& sampling,
-                                      const RequestOptions& options, const OnText& on_text = {});
+                                      const SamplingParams& sampling, const RequestOptions& options,
+                                      const OnText& on_text = {});
   /// Returns at once. Throws as generate() does for a wrong request. Many may be under way; the LLM
   /// must outlive them.
   Generation generate_async(const Prompt& prompt, const SamplingParams& sampling,

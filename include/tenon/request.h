@@ -51,8 +51,8 @@ using LogitsProcessor = std::function<void(const LogitsView&)>;
 struct TENON_API RequestOptions {
   /// Who may share cached prefixes with it: equal salts alone.
   std::string cache_salt{};
-  KvRetention retention{};  ///< of the prompt's and output's cache blocks
-  double priority = 0.5;                ///< in [0, 1]: 1 goes first
+  KvRetention retention{};                ///< of the prompt's and output's cache blocks
+  double priority = 0.5;                  ///< in [0, 1]: 1 goes first
   std::optional<double> queue_seconds{};  ///< ends with kTimedOut where it has not begun by then
   std::optional<double> total_seconds{};  ///< ends with kTimedOut, with what it has by then
   std::shared_ptr<const TokenConstraint> constraint{};

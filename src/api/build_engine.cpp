@@ -19,9 +19,8 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
   check_config(build);
   TENON_CHECK(build.kv_cache_type == "paged", ErrorCode::kUnsupported,
               "kv_cache_type: {} is not supported yet; use paged", build.kv_cache_type);
-  TENON_CHECK(build.max_beam_width >= 1 && build.max_beam_width <= 256,
-              ErrorCode::kInvalidArgument, "max_beam_width: {} is out of range, expected 1 to 256",
-              build.max_beam_width);
+  TENON_CHECK(build.max_beam_width >= 1 && build.max_beam_width <= 256, ErrorCode::kInvalidArgument,
+              "max_beam_width: {} is out of range, expected 1 to 256", build.max_beam_width);
   TENON_CHECK(build.logits_dtype == "float32", ErrorCode::kUnsupported,
               "logits_dtype: {} is not supported yet; use float32", build.logits_dtype);
   BuildConfig settled = build;

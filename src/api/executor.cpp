@@ -81,7 +81,7 @@ class ResponseSink : public RequestSink {
   void send_last() {
     if (error_) {
       Response response;
-        response.finish_reason = FinishReason::kError;
+      response.finish_reason = FinishReason::kError;
       response.error = error_;
       response.is_final = true;
       response.timing = timing_;
@@ -91,8 +91,8 @@ class ResponseSink : public RequestSink {
     for (std::size_t i = 0; i < all.outputs.size(); ++i) {
       CompletionOutput& output = all.outputs[i];
       const std::size_t begin = streaming_ ? sent_[i] : 0;
-      Response response = part(output, std::min(begin, output.token_ids.size()),
-                               output.token_ids.size());
+      Response response =
+          part(output, std::min(begin, output.token_ids.size()), output.token_ids.size());
       response.sample = output.index;
       response.finish_reason = output.finish_reason;
       response.generation_logits = std::move(output.generation_logits);
@@ -211,8 +211,6 @@ std::vector<KvCacheEvent> Executor::take_cache_events() {
   return impl_->model->loop->take_cache_events();
 }
 std::int64_t Executor::max_seq_len() const { return impl_->model->max_seq_len(); }
-std::string Executor::memory_plan() const {
-  return impl_->model->loop->session().ledger().print();
-}
+std::string Executor::memory_plan() const { return impl_->model->loop->session().ledger().print(); }
 
 }  // namespace tenon

@@ -83,7 +83,8 @@ struct Call {
     for (const auto& sink : sinks) outputs.push_back(sink->take());
     if (!on_text || TextSink::can_stream(sampling)) return outputs;
     for (std::size_t i = 0; i < outputs.size(); ++i)
-      for (const CompletionOutput& one : outputs[i].outputs) on_text({i, one.index, one.text, true});
+      for (const CompletionOutput& one : outputs[i].outputs)
+        on_text({i, one.index, one.text, true});
     return outputs;
   }
 };
@@ -261,8 +262,7 @@ std::vector<float> LLM::tap(const std::vector<std::int32_t>& ids, const std::str
   TENON_CHECK(static_cast<std::int64_t>(ids.size()) <= limit, ErrorCode::kInvalidArgument,
               "tap: {} tokens; a tap shows one step, which holds at most {} (max_num_tokens)",
               ids.size(), limit);
-  const auto sink =
-      impl_->one_pass(ids, {}, [&](Request& request) { request.taps = {name}; });
+  const auto sink = impl_->one_pass(ids, {}, [&](Request& request) { request.taps = {name}; });
   const Tensor& value = sink->output();
   shape.assign(value.shape().begin(), value.shape().end());
   std::vector<float> values(static_cast<std::size_t>(value.view().elements()));

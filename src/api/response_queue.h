@@ -47,7 +47,7 @@ class ResponseQueue {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<RequestId, Entry> entries_;
-  std::size_t waiting_ = 0;  // of requests without a callback
+  std::size_t waiting_ = 0;       // of requests without a callback
   std::deque<RequestId> called_;  // requests with a callback, once for each response
   bool stop_ = false;
   std::thread thread_;

@@ -25,7 +25,7 @@ RequestLoopOptions loop_options(const LlmOptions& options, const BuildConfig& bu
   loop.queue_seconds = config.queue_seconds;
   loop.total_seconds = config.total_seconds;
   loop.iteration_statistics = config.iter_stats_max_iterations;
-  loop.max_beam_width = config.max_beam_width > 0 ? config.max_beam_width
+  loop.max_beam_width = config.max_beam_width > 0  ? config.max_beam_width
                         : build.max_beam_width > 1 ? build.max_beam_width
                                                    : 0;
   return loop;

@@ -50,7 +50,8 @@ TextSink::TextSink(std::size_t request, std::shared_ptr<const Tokenizer> tokeniz
 }
 
 bool TextSink::is_end(std::int32_t token, std::size_t count) const {
-  if (sampling_.ignore_eos || static_cast<std::int32_t>(count) <= sampling_.min_tokens) return false;
+  if (sampling_.ignore_eos || static_cast<std::int32_t>(count) <= sampling_.min_tokens)
+    return false;
   return std::find(end_ids_.begin(), end_ids_.end(), token) != end_ids_.end();
 }
 

@@ -132,8 +132,8 @@ TEST(CacheEvents, TellRoutersWhatIsFindable) {
   EXPECT_EQ(events[0].kind, KvCacheEvent::Kind::kStored);
   EXPECT_EQ(events[0].parent_hash, 0U);
   EXPECT_EQ(events[1].parent_hash, events[0].block_hash);
-  EXPECT_EQ(events[0].tokens, Ids(request.input_token_ids.begin(),
-                                  request.input_token_ids.begin() + 16));
+  EXPECT_EQ(events[0].tokens,
+            Ids(request.input_token_ids.begin(), request.input_token_ids.begin() + 16));
 }
 
 }  // namespace

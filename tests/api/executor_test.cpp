@@ -94,7 +94,8 @@ TEST_F(ExecutorTest, CallbacksThatThrowCancelTheirRequestAndBlockingOnesHoldNoSt
 }
 
 TEST_F(ExecutorTest, WrongRequestsAreRefusedWithTheFieldsName) {
-  const auto refused = [&](const std::function<void(GenerationRequest&)>& spoil, const char* field) {
+  const auto refused = [&](const std::function<void(GenerationRequest&)>& spoil,
+                           const char* field) {
     GenerationRequest request = greedy({1, 2, 3}, 5);
     spoil(request);
     try {
@@ -133,7 +134,8 @@ TEST_F(ExecutorTest, AFullQueueRefusesWithAnEstimate) {
   ASSERT_TRUE(executor_.drain(std::chrono::seconds(60)));
   std::size_t answers = 0;
   for (const Response& response : executor_.await_responses()) answers += response.is_final;
-  EXPECT_EQ(answers, taken.size()) << "each request is answered, and those of the failed call are not";
+  EXPECT_EQ(answers, taken.size())
+      << "each request is answered, and those of the failed call are not";
 }
 
 TEST_F(ExecutorTest, ManyThreadsSubmitAndCancelAtRandom) {
