@@ -61,6 +61,10 @@ struct RequestLoop::Impl {
   ExecutorStatistics stats;
   std::uint64_t refused = 0;
   std::int64_t inbox_tokens = 0;
+  // Taken out of the inbox since `stats` were published, which do not know them yet.
+  std::int64_t taken = 0;
+  std::int64_t taken_tokens = 0;
+  std::int64_t waiting_tokens = 0;  // of prompts that had not begun then
   double last_step = 0;
   std::deque<IterationStatistics> iterations;
   std::deque<KvCacheEvent> events;
@@ -107,7 +111,7 @@ void RequestLoop::Impl::check_queue(const Request& request) const {
               "the session failed and takes no requests: {}; load it again",
               failure ? failure->what() : "");
   TENON_CHECK(!stopping && !draining, ErrorCode::kCancelled, "the executor is shutting down");
-  const std::int64_t queued = stats.waiting + static_cast<std::int64_t>(inbox.size());
+  const std::int64_t queued = stats.waiting + taken + static_cast<std::int64_t>(inbox.size());
   const double rate = stats.step_seconds > 0
                           ? static_cast<double>(stats.finished_requests) / stats.step_seconds
                           : 0;
@@ -119,10 +123,11 @@ void RequestLoop::Impl::check_queue(const Request& request) const {
               "the queue is full: {} requests wait (max_queue_size {}), {}; try again later",
               queued, options.max_queue, estimate);
   const auto tokens = static_cast<std::int64_t>(request.input_ids.size());
-  TENON_CHECK(options.max_queue_tokens == 0 || inbox_tokens + tokens <= options.max_queue_tokens,
+  const std::int64_t queued_tokens = waiting_tokens + taken_tokens + inbox_tokens;
+  TENON_CHECK(options.max_queue_tokens == 0 || queued_tokens + tokens <= options.max_queue_tokens,
               ErrorCode::kResourceExhausted,
               "the queue is full: {} prompt tokens wait and {} more came (limit {}), {}",
-              inbox_tokens, tokens, options.max_queue_tokens, estimate);
+              queued_tokens, tokens, options.max_queue_tokens, estimate);
 }
 
 RequestId RequestLoop::enqueue(Request request) {
@@ -145,6 +150,7 @@ RequestId RequestLoop::enqueue(Request request) {
     arrival.id = impl.next_id++;
     arrival.time = impl.now();
     impl.inbox.push_back(arrival);
+    impl.inbox_tokens += static_cast<std::int64_t>(arrival.spec->input_ids.size());
     impl.is_idle = false;
   } catch (...) {
     const std::lock_guard lock(impl.mutex);
@@ -208,7 +214,7 @@ ExecutorHealth RequestLoop::health() const {
 ExecutorStatistics RequestLoop::statistics() const {
   const std::lock_guard lock(impl_->mutex);
   ExecutorStatistics stats = impl_->stats;
-  stats.waiting += static_cast<std::int64_t>(impl_->inbox.size());
+  stats.waiting += impl_->taken + static_cast<std::int64_t>(impl_->inbox.size());
   stats.refused_requests = impl_->refused;
   return stats;
 }
@@ -259,6 +265,8 @@ bool RequestLoop::Impl::take_in() {
     };
     wake.wait(lock, has_work);
     arrivals.swap(inbox);
+    taken += static_cast<std::int64_t>(arrivals.size());
+    taken_tokens += std::exchange(inbox_tokens, 0);
     cancelled.swap(cancellations);
     if (stopping) {  // those who just came are told so with the others
       for (Arrival& one : arrivals)
@@ -292,6 +300,8 @@ void RequestLoop::Impl::keep_events() {
 void RequestLoop::Impl::publish() {
   const std::lock_guard lock(mutex);
   const ExecutorStatistics before = std::exchange(stats, runner.statistics());
+  waiting_tokens = runner.waiting_tokens();
+  taken = taken_tokens = 0;
   last_step = now();
   try {
     if (stats.steps != before.steps) keep_statistics();

@@ -142,6 +142,7 @@ void StepRunner::take_in(RequestId id, std::shared_ptr<const Request> spec, std:
   first.alone = !wanted.taps.empty();  // a tap shows a whole step
   const bool taken = requests_.emplace(id, std::move(request)).second;
   TENON_ASSERT(taken);
+  waiting_tokens_ += first.prompt_length;
   scheduler_.enqueue(first);
 }
 
@@ -283,7 +284,9 @@ void StepRunner::issue(Step& step, const std::function<double()>& clock) {
     if (sequence.simple && row.first_token >= sequence.prompt_length) continue;
     ActiveRequest& request = *sequence.request;
     if (row.draws && request.beams) ++request.candidates_due;
-    if (request.first_run < 0) request.first_run = step.issued;
+    if (request.first_run >= 0) continue;
+    request.first_run = step.issued;
+    waiting_tokens_ -= sequence.prompt_length;
   }
   step.counted = true;
   step.moves = !batch.commands.empty();

@@ -61,6 +61,8 @@ class StepRunner {
   /// compute their tokens anew. False: there was nothing to do.
   bool iterate(const std::function<double()>& clock);
   bool busy() const { return !requests_.empty(); }
+  /// Prompt tokens of requests of which nothing ran yet.
+  std::int64_t waiting_tokens() const { return waiting_tokens_; }
   void end_all(FinishReason reason, const Error* error, double now);
 
   /// Set where the session cannot go on: nothing may be added any more.
@@ -129,6 +131,7 @@ class StepRunner {
   std::optional<Step> flying_;
   std::vector<std::vector<ScheduledRow>> spare_rows_;  // vectors to use again
   std::optional<Error> failure_;
+  std::int64_t waiting_tokens_ = 0;
   int failures_in_a_row_ = 0;
   int failed_plans_in_a_row_ = 0;
   std::optional<Error> plan_error_;
