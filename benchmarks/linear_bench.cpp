@@ -16,6 +16,7 @@
 
 #include "backends/cpu/cpu_kernel.h"
 #include "core/half.h"
+#include "core/read_bandwidth.h"
 #include "machine_roof.h"
 
 namespace tenon::bench {

@@ -5,10 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "backends/cpu/cpu_features.h"
-#include "core/tensor.h"
 
 namespace tenon::bench {
 namespace {
@@ -94,26 +92,6 @@ double flops_of_all(ThreadPool& pool, F loop) {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double read_bandwidth(ThreadPool& pool, std::int64_t bytes, int repeats) {
-  const auto memory = allocate_aligned(static_cast<std::size_t>(bytes));
-  std::memset(memory.get(), 1, static_cast<std::size_t>(bytes));
-  const auto* words = reinterpret_cast<const std::uint64_t*>(memory.get());
-  double best = 0;
-  for (int repeat = 0; repeat < repeats; ++repeat) {
-    const double start = now();
-    pool.run_ranges(bytes / 64, 1, [&](std::int64_t begin, std::int64_t end, int) {
-      std::uint64_t lanes[8] = {};
-      for (std::int64_t i = begin; i < end; ++i)
-        for (int j = 0; j < 8; ++j) lanes[j] ^= words[i * 8 + j];
-      std::uint64_t all = 0;
-      for (const std::uint64_t lane : lanes) all ^= lane;
-      g_sink = static_cast<double>(all);
-    });
-    best = std::max(best, static_cast<double>(bytes) / (now() - start));
-  }
-  return best;
 }
 
 double fma_peak(ThreadPool& pool) {

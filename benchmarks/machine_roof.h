@@ -9,9 +9,6 @@ namespace tenon::bench {
 /// Seconds on a clock that never goes back.
 double now();
 
-/// Bytes a second that all threads read from a buffer of `bytes`, the best of `repeats`.
-double read_bandwidth(ThreadPool& pool, std::int64_t bytes, int repeats);
-
 /// Flops a second of independent FMAs in registers, with the widest vectors there are.
 double fma_peak(ThreadPool& pool);
 

@@ -14,6 +14,7 @@ int convert_command(const Arguments& arguments);
 int build_command(const Arguments& arguments);
 int run_command(const Arguments& arguments);
 int chat_command(const Arguments& arguments);
+int bench_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);
 int plan_command(const Arguments& arguments);

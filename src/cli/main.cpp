@@ -21,6 +21,7 @@ constexpr Command kCommands[] = {
     {"build", "a checkpoint or model → an engine", build_command},
     {"run", "complete texts", run_command},
     {"chat", "talk with a model", chat_command},
+    {"bench", "throughput and latency of an engine, beside the machine's limits", bench_command},
     {"eval", "perplexity, and how far one model is from another", eval_command},
     {"inspect", "what is in a model, checkpoint or engine", inspect_command},
     {"plan", "what a run would take of the memory, and what would fit", plan_command},
