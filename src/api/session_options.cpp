@@ -2,7 +2,9 @@
 #include "api/session_options.h"
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "core/check.h"
@@ -28,9 +30,36 @@ DataType option_type(const std::string& name, const char* field, DataType automa
        names);
 }
 
+void check_at_least(const char* field, std::int64_t value, std::int64_t least) {
+  TENON_CHECK(value >= least, ErrorCode::kInvalidArgument,
+              "{}: {} is out of range, expected {} or more", field, value, least);
+}
+
+void check_seconds(const char* field, std::optional<double> seconds) {
+  TENON_CHECK(!seconds || (std::isfinite(*seconds) && *seconds > 0), ErrorCode::kInvalidArgument,
+              "{}: {} is no time limit, expected seconds above 0", field, seconds.value_or(0));
+}
+
+/// What the session does not look at. The cache's fields are checked where its size is found.
+void check_options(const LlmOptions& options) {
+  TENON_CHECK(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
+              "threads: {} is out of range, expected 1 to {}, or 0 for the physical cores",
+              options.threads, kMaxThreads);
+  const ExecutorConfig& executor = options.executor;
+  check_at_least("max_context_chunk", executor.max_context_chunk, 0);
+  check_at_least("max_queue_size", executor.max_queue_size, 1);
+  check_at_least("max_queue_tokens", executor.max_queue_tokens, 0);
+  check_at_least("max_beam_width", executor.max_beam_width, 0);
+  check_at_least("iter_stats_max_iterations", executor.iter_stats_max_iterations, 0);
+  check_at_least("event_buffer_size", executor.kv_cache.event_buffer_size, 0);
+  check_seconds("queue_seconds", executor.queue_seconds);
+  check_seconds("total_seconds", executor.total_seconds);
+}
+
 }  // namespace
 
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
+  check_options(options);
   SessionOptions session;
   session.device = options.device;
   const DataType automatic = choose_device(options.device).default_precision();

@@ -8,8 +8,11 @@
 
 namespace tenon {
 
+inline constexpr int kMaxThreads = 1024;  ///< of a run
+
 /// What the run asks for, else what the engine was built with, else defaults that suit the machine.
-/// Throws Error{kUnsupported} naming a data type that does not serve.
+/// Throws Error{kUnsupported} naming a data type that does not serve, Error{kInvalidArgument}
+/// naming a field of `options` or of its executor that is out of range.
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build);
 
 }  // namespace tenon

@@ -174,6 +174,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const BenchFlags& f
   add("seed", flags.seed);
   if (flags.request_rate) add("request_rate", *flags.request_rate);
   if (concurrency > 0) add("concurrency", concurrency);
+  add("scheduler_policy", flags.model.scheduler_policy());
   add("max_batch_size", *bench.options.max_batch_size);
   add("max_seq_len", *bench.options.max_seq_len);
   if (bench.options.max_num_tokens) add("max_num_tokens", *bench.options.max_num_tokens);

@@ -34,8 +34,17 @@ struct CommandLine::Impl {
 
   template <class T>
   CLI::Option* add(const std::string& name, T& value, const std::string& help) {
-    names.push_back(name);
+    remember(name);
     return app.add_option(name, value, help)->group(group);
+  }
+  /// "--a,--b,!--no_a": each may be what a wrong flag was meant to be.
+  void remember(const std::string& spellings) {
+    for (std::size_t begin = 0; begin < spellings.size();) {
+      const std::size_t end = std::min(spellings.find(',', begin), spellings.size());
+      const std::size_t skip = spellings[begin] == '!' ? 1 : 0;
+      names.push_back(spellings.substr(begin + skip, end - begin - skip));
+      begin = end + 1;
+    }
   }
 };
 
@@ -65,7 +74,7 @@ CommandLine::CommandLine(std::string name, std::string usage)
 CommandLine::~CommandLine() = default;
 
 void CommandLine::flag(const std::string& name, bool& value, const std::string& help) {
-  impl_->names.push_back(name);
+  impl_->remember(name);
   impl_->app.add_flag(name, value, help)->group(impl_->group);
 }
 void CommandLine::option(const std::string& n, std::string& v, const std::string& h) {

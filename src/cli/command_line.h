@@ -19,7 +19,9 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  // Each flag stands under "--name"; `help` says what it does and its default.
+  // Each flag stands under "--name", or under several with commas between; `help` says what it does
+  // and its default.
+  /// "--a,!--no_a": the one with a mark sets false.
   void flag(const std::string& name, bool& value, const std::string& help);
   void option(const std::string& name, std::string& value, const std::string& help);
   void option(const std::string& name, std::int64_t& value, const std::string& help);

@@ -54,8 +54,9 @@ LlmOptions eval_options(const EvalFlags& flags) {
   if (!options.max_batch_size) options.max_batch_size = 1;
   if (!options.max_num_tokens) options.max_num_tokens = 128;
   if (!options.max_seq_len && flags.window > 0) options.max_seq_len = flags.window + 1;
-  if (!options.kv_cache_tokens && flags.window == 0)
-    options.kv_cache_tokens = kDefaultWindow + kSpareTokens;
+  KvCacheConfig& cache = options.executor.kv_cache;
+  const bool sized = cache.max_tokens || cache.max_bytes || cache.free_memory_fraction;
+  if (!sized && flags.window == 0) cache.max_tokens = kDefaultWindow + kSpareTokens;
   return options;
 }
 

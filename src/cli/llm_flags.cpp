@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/llm_flags.h"
 
+#include "api/session_options.h"
 #include "core/check.h"
 #include "core/file.h"
 
@@ -19,8 +20,6 @@ constexpr const char* kLater[] = {"--sink_token_length",
                                   "--medusa_choices",
                                   "--eagle_choices",
                                   "--lookahead_config",
-                                  "--kv_cache_enable_block_reuse",
-                                  "--kv_cache_free_gpu_memory_fraction",
                                   "--gpu_weights_percent",
                                   "--multi_block_mode",
                                   "--cuda_graph_mode",
@@ -81,8 +80,7 @@ void ModelFlags::add(CommandLine& line) {
   line.option("--max_batch_size", options_.max_batch_size, "sequences in flight [16]");
   line.option("--max_num_tokens", options_.max_num_tokens, "tokens of one step [512]");
   line.option("--max_seq_len", options_.max_seq_len, "tokens of a sequence [at most 4096]");
-  line.option("--max_tokens_in_paged_kv_cache", max_tokens_in_cache_,
-              "cache size in tokens [batch x length, at most half of the free memory]");
+  executor_.add(line);
   for (const char* later : kLater) line.unsupported(later);
 }
 
@@ -101,7 +99,10 @@ std::string ModelFlags::path() const {
 
 LlmOptions ModelFlags::options() const {
   LlmOptions options = options_;
-  options.kv_cache_tokens = max_tokens_in_cache_;
+  TENON_CHECK(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
+              "--threads: {} is out of range, expected 1 to {}, or 0 for the physical cores",
+              options.threads, kMaxThreads);
+  options.executor = executor_.config();
   options.pin_threads = !no_pin_;
   options.use_cache_folder = !no_cache_;
   if (!template_file_.empty()) options.chat_template = read_file(template_file_, 1 << 20);

@@ -111,6 +111,16 @@ OnText printer(std::size_t sequences) {
   };
 }
 
+/// What only the loaded model can refuse is said in the words of the command line too.
+std::vector<RequestOutput> generate(LLM& llm, const std::vector<std::vector<std::int32_t>>& ids,
+                                    const SamplingParams& sampling, const OnText& on_text) {
+  try {
+    return llm.generate_ids(ids, sampling, on_text);
+  } catch (const Error& error) {
+    throw Error(error.code(), in_flag_words(error.what()));
+  }
+}
+
 void print_outputs(const std::vector<RequestOutput>& outputs) {
   for (std::size_t i = 0; i < outputs.size(); ++i)
     for (const CompletionOutput& sample : outputs[i].outputs) {
@@ -155,8 +165,8 @@ int run_command(const Arguments& arguments) {
   if (!flags.dump.empty()) dump_values(llm, flags, ids.front());
 
   const std::size_t sequences = ids.size() * static_cast<std::size_t>(sampling.n);
-  std::vector<RequestOutput> outputs = llm.generate_ids(
-      ids, sampling, flags.streaming && !flags.json ? printer(sequences) : OnText{});
+  std::vector<RequestOutput> outputs =
+      generate(llm, ids, sampling, flags.streaming && !flags.json ? printer(sequences) : OnText{});
   for (std::size_t i = 0; i < prompts.texts.size(); ++i) outputs[i].prompt = prompts.texts[i];
   write_output_files(flags.files, outputs);
   if (flags.json) {

@@ -37,22 +37,36 @@ std::pair<std::int32_t, float> parse_bias(const std::string& text) {
   return out;
 }
 
-/// validate(), whose messages begin with a field's name, in the words of the command line.
+using Word = std::pair<std::string_view, std::string_view>;  // a field, its flag
+// In front of a message, where it says which field is wrong.
+constexpr Word kFields[] = {{"n", "--num_return_sequences"}, {"beam_width", "--num_beams"},
+                            {"min_tokens", "--min_length"},  {"max_tokens", "--max_output_len"},
+                            {"stop", "--stop_words"},        {"bad", "--bad_words"}};
+// Within it, where another field sets the limit: words that are nothing else.
+constexpr Word kWithin[] = {{"the n = ", "the --num_return_sequences = "},
+                            {"beam_width", "--num_beams"},
+                            {"max_tokens", "--max_output_len"}};
+
+/// Not where it is part of another name, as in max_beam_width.
+void replace_all(std::string& text, const Word& word) {
+  for (std::size_t at = 0; (at = text.find(word.first, at)) != std::string::npos;) {
+    const std::size_t end = at + word.first.size();
+    if ((at > 0 && text[at - 1] == '_') || (end < text.size() && text[end] == '_')) {
+      at = end;
+      continue;
+    }
+    text.replace(at, word.first.size(), word.second);
+    at += word.second.size();
+  }
+}
+
+/// validate(), whose messages begin with a field's name.
 void check(const SamplingParams& params) {
-  constexpr std::pair<std::string_view, std::string_view> kFlags[] = {{"n", "num_return_sequences"},
-                                                                      {"beam_width", "num_beams"},
-                                                                      {"min_tokens", "min_length"},
-                                                                      {"stop", "stop_words"},
-                                                                      {"bad", "bad_words"}};
   try {
     validate(params);
   } catch (const Error& error) {
-    const std::string_view message = error.what();
-    const std::size_t colon = std::min(message.find(':'), message.size());
-    std::string_view flag = message.substr(0, colon);
-    for (const auto& [field, name] : kFlags)
-      if (flag == field) flag = name;
-    throw Error(error.code(), fmt::format("--{}{}", flag, message.substr(colon)));
+    const std::string text = in_flag_words(error.what());
+    throw Error(error.code(), text.starts_with("--") ? text : "--" + text);
   }
 }
 
@@ -138,6 +152,16 @@ SamplingParams SamplingFlags::apply(const SamplingParams& defaults) const {
   params.ignore_eos = ignore_eos_;
   check(params);
   return params;
+}
+
+std::string in_flag_words(std::string_view message) {
+  const std::size_t colon = std::min(message.find(':'), message.size());
+  std::string_view front = message.substr(0, colon);
+  for (const auto& [field, flag] : kFields)
+    if (front == field) front = flag;
+  std::string rest(message.substr(colon));
+  for (const Word& word : kWithin) replace_all(rest, word);
+  return std::string(front) + rest;
 }
 
 std::string describe(const SamplingParams& sampling) {

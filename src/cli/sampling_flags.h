@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/command_line.h"
@@ -28,6 +29,9 @@ class SamplingFlags {
   std::vector<std::string> logit_bias_, bad_words_, stop_words_;
   bool ignore_eos_ = false;
 };
+
+/// An error's message that names fields of SamplingParams, in the words of the command line.
+std::string in_flag_words(std::string_view message);
 
 /// "temperature 0.7, top_k 20, top_p 0.8", "greedy", "4 beams"
 std::string describe(const SamplingParams& sampling);

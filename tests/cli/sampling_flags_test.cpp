@@ -157,13 +157,26 @@ TEST(SamplingFlags, AreRefusedByName) {
   EXPECT_THAT(error_of({"--logit_bias", "5:1", "5:2"}), HasSubstr("twice"));
   EXPECT_THAT(error_of({"--num_beams", "2", "--best_of", "2"}), HasSubstr("best_of"));
   EXPECT_THAT(error_of({"--num_beams", "2", "--num_return_sequences", "3"}),
-              HasSubstr("--num_return_sequences: 3"));
+              HasSubstr("--num_return_sequences: 3 is more than --num_beams 2"));
+  EXPECT_THAT(error_of({"--best_of", "2", "--num_return_sequences", "3"}),
+              HasSubstr("--best_of: 2 samples are fewer than the --num_return_sequences = 3"));
   EXPECT_THAT(error_of({"--num_beams", "99999999999"}), HasSubstr("--num_beams"));
   EXPECT_THAT(error_of({"--early_stopping", "2"}), HasSubstr("early_stopping"));
   EXPECT_THAT(error_of({"--typical_p", "0"}), HasSubstr("--typical_p: 0"));
   EXPECT_THAT(error_of({"--num_beams", "-1"}), HasSubstr("--num_beams: -1"));
   EXPECT_THAT(error_of({"--num_return_sequences", "-4"}), HasSubstr("--num_return_sequences: -4"));
   EXPECT_THAT(error_of({"--bad_words", ""}), HasSubstr("--bad_words: "));
+}
+
+TEST(SamplingFlags, MessagesOfOthersAreSaidInTheirWords) {
+  EXPECT_EQ(in_flag_words("min_tokens: 9 is more than max_tokens 4"),
+            "--min_length: 9 is more than --max_output_len 4");
+  EXPECT_EQ(in_flag_words("n: 3 is more than beam_width 2"),
+            "--num_return_sequences: 3 is more than --num_beams 2");
+  for (const char* same :
+       {"the queue is full", "input_ids: the prompt has no tokens",
+        "cache: raise max_tokens_in_paged_kv_cache", "3 beams pass max_beam_width"})
+    EXPECT_EQ(in_flag_words(same), same);
 }
 
 }  // namespace

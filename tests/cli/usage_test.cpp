@@ -12,7 +12,7 @@ class Usage : public CliTest {};
 
 TEST_F(Usage, HelpOfEveryCommand) {
   for (const char* command :
-       {"convert", "build", "run", "chat", "eval", "inspect", "doctor", "cache"}) {
+       {"convert", "build", "run", "chat", "bench", "eval", "inspect", "plan", "doctor", "cache"}) {
     EXPECT_THAT(out_of({command, "--help"}), HasSubstr(std::string("tenon ") + command));
     EXPECT_THAT(out_of({"--help"}), HasSubstr(command));
   }
@@ -42,8 +42,9 @@ TEST_F(Usage, WhatIsMissing) {
 
 TEST_F(Usage, NumbersThatCannotBeNameTheirFlag) {
   const std::string model = text_model();
-  for (const std::string flag : {"tp_size", "max_batch_size", "max_num_tokens", "max_seq_len",
-                                 "max_tokens_in_paged_kv_cache", "max_output_len"}) {
+  for (const std::string flag :
+       {"threads", "tp_size", "max_batch_size", "max_num_tokens", "max_seq_len",
+        "max_tokens_in_paged_kv_cache", "kv_cache_bytes", "max_queue_size", "max_output_len"}) {
     const Result result = run({"run", model, "--no_cache", "--input_text", "a", "--" + flag, "-4"});
     EXPECT_EQ(result.code, 2) << flag;
     EXPECT_THAT(result.err, HasSubstr(flag));
@@ -68,7 +69,6 @@ TEST_F(Usage, UnknownLogTopicsAreNamed) {
 TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
-           {"build", "--model_dir", text_model(), "--max_beam_width", "2", "--output_dir", at("e")},
            {"run", text_model(), "--input_text", "a", "--eagle_choices", "2"},
            {"convert", "--model_dir", text_model(), "--use_weight_only"}}) {
     const Result result = run(words);
