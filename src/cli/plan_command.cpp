@@ -3,12 +3,14 @@
 
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "api/load_engine.h"
 #include "api/memory_forecast.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/llm_flags.h"
+#include "core/check.h"
 #include "core/json.h"
 #include "core/ledger.h"
 
@@ -63,8 +65,8 @@ std::string as_text(const MemoryForecast& forecast) {
 
 int plan_command(const Arguments& arguments) {
   ModelFlags model;
-  std::int64_t memory_limit = 0;
-  std::int64_t device_memory = 0;
+  std::optional<std::int64_t> memory_limit;
+  std::optional<std::int64_t> device_memory;
   bool json = false;
   CommandLine line("plan",
                    "Says what a run would take of the memory, and the largest batch and longest "
@@ -77,12 +79,17 @@ int plan_command(const Arguments& arguments) {
               "plan for a device with that many bytes, all of them free [this machine]");
   line.flag("--json", json, "print as JSON");
   if (!line.parse(arguments)) return 0;
+  for (const auto& [flag, bytes] :
+       {std::pair{"--memory_limit", memory_limit}, std::pair{"--device_memory", device_memory}})
+    TENON_CHECK(!bytes || *bytes >= 1, ErrorCode::kInvalidArgument,
+                "{}: {} is out of range, expected bytes, 1 or more", flag, bytes.value_or(0));
 
+  const LlmOptions run = model.options();
   std::optional<MemoryForecast> forecast;
   load_engine(model.path(), /*use_cache=*/false, [&](const std::shared_ptr<Engine::Impl>& engine) {
-    forecast = forecast_memory(
-        *engine,
-        {.run = model.options(), .memory_limit = memory_limit, .device_memory = device_memory});
+    forecast = forecast_memory(*engine, {.run = run,
+                                         .memory_limit = memory_limit.value_or(0),
+                                         .device_memory = device_memory.value_or(0)});
   });
   std::printf("%s",
               json ? (as_json(*forecast).dump(2) + "\n").c_str() : as_text(*forecast).c_str());
