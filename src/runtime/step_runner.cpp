@@ -467,7 +467,6 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
     else
       finish_request(request, FinishReason::kError, &error, now);
   }
-  cache_.clear_reusable();  // the step's blocks hold nothing, and were findable
   if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
   failure_ = error;
   end_all(FinishReason::kError, &error, now);
