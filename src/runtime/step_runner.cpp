@@ -11,8 +11,8 @@
 namespace tenon {
 namespace {
 
-/// A request that fails alone this often in a row, with nothing that succeeds between, shows that it
-/// is the session that is broken.
+/// A request that fails alone this often in a row, with nothing that succeeds between, shows that
+/// it is the session that is broken.
 constexpr int kFailuresThatCondemn = 3;
 
 KvCacheSettings cache_settings(const Session& session, const StepRunnerOptions& options) {
@@ -289,13 +289,13 @@ void StepRunner::issue(Step& step, const std::function<double()>& clock) {
     waiting_tokens_ -= sequence.prompt_length;
   }
   step.counted = true;
-  step.moves = !batch.commands.empty();
   failed_plans_in_a_row_ = 0;
   host_times_.build = clock() - planned;
   session_.prepare(batch);
   session_.forward();
   step.forwarded = true;
-  // Before windows move on: what falls out of them can still be found. A failure takes it all back.
+  // Before windows move on: what falls out of them can still be found. A failed step puts the
+  // whole cache in doubt.
   for (const ScheduledRow& row : step.rows) commit(row, step.issued);
   step.host_seconds = clock() - step.issued;
 }
@@ -307,7 +307,8 @@ void StepRunner::sample_late(Step& step) {
     const ActiveRequest& request = *row.sequence->request;
     if (!is_alive(*row.sequence) || row.logit_rows == 0) continue;
     wants_logits = wants_logits || request.wants_context_rows() ||
-                   request.spec->generation_logits || request.spec->options.logits_processor != nullptr;
+                   request.spec->generation_logits ||
+                   request.spec->options.logits_processor != nullptr;
     wants_hidden = wants_hidden || request.spec->embedding;
   }
   if (wants_logits) step.logits = session_.read("logits");
@@ -344,14 +345,15 @@ LateInputs StepRunner::late_inputs(Step& step) {
       }
       if (spec.options.logits_processor) {
         late.logits.resize(step.rows.size());
-        const float* from = step.logits.view().as<float>() +
-                            static_cast<std::size_t>(row.first_logit_row + row.logit_rows - 1) * vocab;
+        const float* from =
+            step.logits.view().as<float>() +
+            static_cast<std::size_t>(row.first_logit_row + row.logit_rows - 1) * vocab;
         late.logits[i].assign(from, from + vocab);
         spec.options.logits_processor({.request = sequence.request->id,
-                               .sample = sequence.sample,
-                               .tokens = sequence.tokens,
-                               .prompt_length = sequence.prompt_length,
-                               .logits = late.logits[i]});
+                                       .sample = sequence.sample,
+                                       .tokens = sequence.tokens,
+                                       .prompt_length = sequence.prompt_length,
+                                       .logits = late.logits[i]});
       }
     } catch (...) {
       const Error error = current_error();
@@ -432,8 +434,8 @@ void StepRunner::undo(Step& step) {
   }
 }
 
-/// A step failed: who was in it alone is at fault and ends; of several each runs alone next. What was
-/// issued after it (`newer`) saw its results and is run again.
+/// A step failed: who was in it alone is at fault and ends; of several each runs alone next. What
+/// was issued after it (`newer`) saw its results and is run again.
 void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double now) {
   ++totals_.failed_steps;
   if (newer != nullptr && newer->forwarded) try {
@@ -444,8 +446,9 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
     }
   undo(step);
   if (newer != nullptr) undo(*newer);
-  // Whether blocks were copied and swapped nobody knows, and others may hold them or find them.
-  if (step.moves || (newer != nullptr && newer->moves)) cache_.doubt();
+  // Blocks that it was to write, copy or swap can be found since it was issued, and others may hold
+  // them already.
+  cache_.doubt();
   using Part = ActiveRequest::Part;
   int suspects = 0;
   int bystanders = 0;
@@ -467,6 +470,7 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
     else
       finish_request(request, FinishReason::kError, &error, now);
   }
+  cache_.clear_reusable();  // issue() made blocks findable that the step never filled
   if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
   failure_ = error;
   end_all(FinishReason::kError, &error, now);
@@ -535,7 +539,8 @@ void StepRunner::start_over(const std::function<double()>& clock) {
       sequence->computed = 0;
       if (sequence->state == State::kRunning) ++request->timing.preemptions;
       if (sequence->state == State::kEnded) continue;
-      const bool waits = request->beams ? sequence.get() == &first : sequence->state != State::kHeld;
+      const bool waits =
+          request->beams ? sequence.get() == &first : sequence->state != State::kHeld;
       sequence->state = State::kHeld;
       if (waits) scheduler_.enqueue(*sequence);
     }

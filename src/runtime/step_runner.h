@@ -2,9 +2,9 @@
 // threads and no locks: RequestLoop gives it a thread, tests call it by hand.
 //
 // iterate() plans step n + 1 and issues it while step n still runs, then takes step n's tokens.
-// Rows whose sampling needs the host (token masks, logits processors) are sampled after that, in the
-// same step; sequences whose next row needs a host decision (beams, pipelines) sit one step out.
-// SPDX-License-Identifier: Apache-2.0
+// Rows whose sampling needs the host (token masks, logits processors) are sampled after that, in
+// the same step; sequences whose next row needs a host decision (beams, pipelines) sit one step
+// out. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -83,7 +83,6 @@ class StepRunner {
     Tensor hidden;
     bool counted = false;    // the sequences' counts include it
     bool forwarded = false;  // the session was given it
-    bool moves = false;      // it has cache commands
     double issued = 0;
     double host_seconds = 0;
   };
