@@ -470,7 +470,6 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
     else
       finish_request(request, FinishReason::kError, &error, now);
   }
-  cache_.clear_reusable();  // issue() made blocks findable that the step never filled
   if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
   failure_ = error;
   end_all(FinishReason::kError, &error, now);
