@@ -87,7 +87,8 @@ void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
   }
   row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
   row.draws = row.samples && (sequence.simple || !sequence.spec->embedding);
-  batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1);
+  batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1
+                                       : -1);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace tenon {
@@ -56,6 +57,9 @@ struct KvNode {
   std::uint64_t hash = 0;
   std::vector<std::int32_t> tokens;
   std::set<KvNode*, KvTokenOrder> children;
+  // Where the tree has it: among its parent's children, and by its hash.
+  std::set<KvNode*, KvTokenOrder>::iterator among_children;
+  std::unordered_multimap<std::uint64_t, KvNode*>::iterator by_hash;
   std::vector<KvPlace> places;  ///< one a group; none in a root
   int placed = 0;               ///< groups that have it
   int tails = 0;                ///< sequences whose committed blocks end here

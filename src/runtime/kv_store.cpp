@@ -128,6 +128,12 @@ std::int32_t KvStore::take(KvPool& pool) {
     TENON_ASSERT(first != nullptr);
     ++counts_.evicted_blocks;
     push_out(pool, *first);
+    // The next one's turn comes soon, and it has not been looked at for long.
+    if (const KvNode* next = pool.first_to_leave(KvTier::kDevice)) {
+      __builtin_prefetch(next);
+      __builtin_prefetch(&next->children);
+      __builtin_prefetch(&next->places);
+    }
   }
   return pool.take();
 }

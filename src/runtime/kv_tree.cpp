@@ -58,6 +58,17 @@ KvNode* KvTree::find(const KvNode& parent, std::span<const std::int32_t> tokens)
   return nullptr;
 }
 
+/// As a new node is, but that its vectors keep their memory: blocks come and go all the time.
+void KvTree::forget(KvNode& node) {
+  std::vector<std::int32_t> tokens = std::move(node.tokens);
+  std::vector<KvPlace> places = std::move(node.places);
+  tokens.clear();
+  places.clear();
+  node = KvNode{};
+  node.tokens = std::move(tokens);
+  node.places = std::move(places);
+}
+
 KvNode* KvTree::take_node() {
   if (unused_.empty()) return &storage_.emplace_back();
   KvNode* node = unused_.back();
@@ -72,8 +83,8 @@ KvNode& KvTree::add(KvNode& parent, std::span<const std::int32_t> tokens) {
   node->hash = hash_(parent.hash, tokens);
   node->tokens.assign(tokens.begin(), tokens.end());
   node->places.assign(groups_, {});
-  by_hash_.emplace(node->hash, node);
-  parent.children.insert(node);
+  node->by_hash = by_hash_.emplace(node->hash, node);
+  node->among_children = parent.children.insert(node).first;
   return *node;
 }
 
@@ -98,10 +109,9 @@ void KvTree::prune(KvNode* node) {
       roots_.erase(roots_.find(node->salt));
       return;
     }
-    parent->children.erase(node);
-    const auto [begin, end] = by_hash_.equal_range(node->hash);
-    by_hash_.erase(std::find_if(begin, end, [&](const auto& e) { return e.second == node; }));
-    *node = KvNode{};
+    parent->children.erase(node->among_children);
+    by_hash_.erase(node->by_hash);
+    forget(*node);
     unused_.push_back(node);
     node = parent;
   }

@@ -55,6 +55,7 @@ class KvTree {
 
  private:
   KvNode* take_node();
+  static void forget(KvNode& node);
 
   KvBlockHash hash_;
   std::size_t groups_;

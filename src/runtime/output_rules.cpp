@@ -64,8 +64,9 @@ SequenceResult logprobs_of_row(std::span<const float> logits, std::int32_t token
   std::partial_sort(order.begin(), order.begin() + kept, order.end(), before);
   result.top_logprobs.emplace_back();
   for (std::ptrdiff_t i = 0; i < kept; ++i)
-    result.top_logprobs.back().push_back({order[static_cast<std::size_t>(i)],
-                                          logprob(static_cast<std::size_t>(order[static_cast<std::size_t>(i)]))});
+    result.top_logprobs.back().push_back(
+        {order[static_cast<std::size_t>(i)],
+         logprob(static_cast<std::size_t>(order[static_cast<std::size_t>(i)]))});
   return result;
 }
 

@@ -13,7 +13,6 @@ namespace tenon {
 FinishReason reason_to_end(const Sequence& sequence);
 
 /// Log-softmax of a row at `token`, and the `top` likeliest tokens (lower id first where they tie).
-SequenceResult logprobs_of_row(std::span<const float> logits, std::int32_t token,
-                               std::int32_t top);
+SequenceResult logprobs_of_row(std::span<const float> logits, std::int32_t token, std::int32_t top);
 
 }  // namespace tenon

@@ -59,9 +59,10 @@ struct Request {
   std::vector<std::int32_t> end_ids;
   bool context_logits = false;     ///< of every prompt token
   bool generation_logits = false;  ///< of every token that is sampled from
-  /// Outputs of the program that on_output wants, of one step that holds the prompt and nothing else.
+  /// Outputs of the program that on_output wants, of one step that holds the prompt and nothing
+  /// else.
   std::vector<std::string> taps;
-  bool embedding = false;          ///< no tokens are drawn; on_embedding is called instead
+  bool embedding = false;  ///< no tokens are drawn; on_embedding is called instead
   RequestOptions options;
   std::shared_ptr<RequestSink> sink;
 

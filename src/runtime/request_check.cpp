@@ -54,8 +54,9 @@ void check_beams(const Request& request, const Session& session) {
               width, session.options().max_sequences);
   TENON_CHECK(!request.generation_logits, ErrorCode::kInvalidArgument,
               "generation_logits: not returned from beam search; ask for logprobs");
-  TENON_CHECK(request.options.constraint == nullptr, ErrorCode::kUnsupported,
-              "constraint: guided decoding with beam search is not supported yet; use beam_width 1");
+  TENON_CHECK(
+      request.options.constraint == nullptr, ErrorCode::kUnsupported,
+      "constraint: guided decoding with beam search is not supported yet; use beam_width 1");
 }
 
 }  // namespace

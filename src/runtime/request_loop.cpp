@@ -48,8 +48,8 @@ struct RequestLoop::Impl {
 
   // Shared with callers.
   mutable std::mutex mutex;
-  std::condition_variable wake;    // the loop waits for work
-  std::condition_variable idle;    // drain() waits for the end of it
+  std::condition_variable wake;  // the loop waits for work
+  std::condition_variable idle;  // drain() waits for the end of it
   std::vector<Arrival> inbox;
   std::vector<Cancellation> cancellations;
   RequestId next_id = 1;

@@ -148,8 +148,7 @@ void Scheduler::hold(Sequence& sequence) {
 
 bool Scheduler::waits_for_result(const Sequence& sequence) const {
   return sequence.unknown_tokens > 0 &&
-         (!limits_.keeps_last_tokens ||
-          (!sequence.simple && sequence.request->is_beam_search()));
+         (!limits_.keeps_last_tokens || (!sequence.simple && sequence.request->is_beam_search()));
 }
 
 bool Scheduler::at_its_end(const Sequence& sequence) {
@@ -226,8 +225,10 @@ std::int64_t Scheduler::context_share(const Sequence& sequence, std::int64_t wan
   // An engine that cannot cut a context runs it whole, in a step where it fits.
   if (!limits_.chunkable) return share == pending && logit_rows_left_ > 0 ? share : 0;
   if (limits_.context_chunk > 0) share = std::min(share, limits_.context_chunk);
-  if (sequence.hands_out_context_rows()) share = std::min(share, logit_rows_left_);
-  else if (share == pending && logit_rows_left_ == 0) --share;
+  if (sequence.hands_out_context_rows())
+    share = std::min(share, logit_rows_left_);
+  else if (share == pending && logit_rows_left_ == 0)
+    --share;
   if (share == pending) return share;
   // Chunks end with a block where one ends inside, so that the next begins with a whole one.
   const std::int64_t end = (sequence.computed + share) / limits_.tokens_per_block;

@@ -1,5 +1,5 @@
-// Scheduler: which sequences run in the next step, with how many tokens, and which of them make room.
-// Pure code over the cache's bookkeeping, with a given clock and no device.
+// Scheduler: which sequences run in the next step, with how many tokens, and which of them make
+// room. Pure code over the cache's bookkeeping, with a given clock and no device.
 //
 // A step takes every running decode first, then contexts, cut to what is left of the step, so that
 // a long prompt holds a decode up for one chunk at most; then it admits what waits, in order of
@@ -37,7 +37,7 @@ struct ScheduledRow {
   std::int64_t logit_rows = 0;
   bool context_rows = false;  ///< its rows are the prompt's, one a token
   bool samples = false;       ///< the step ends with its newest token
-  bool draws = false;    ///< and draws the next, or candidates for it
+  bool draws = false;         ///< and draws the next, or candidates for it
 };
 
 /// Smaller goes first. A priority of 1 is worth this many seconds of waiting over one of 0.

@@ -1,6 +1,6 @@
-// Sequence: one sample (or beam) of a request on its way through the cache; ActiveRequest: a request
-// with its sequences. Owned by the request loop's thread; the scheduler moves them between states.
-// SPDX-License-Identifier: Apache-2.0
+// Sequence: one sample (or beam) of a request on its way through the cache; ActiveRequest: a
+// request with its sequences. Owned by the request loop's thread; the scheduler moves them between
+// states. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -54,17 +54,15 @@ struct alignas(64) Sequence {
   std::int32_t parent_slot = -1;
   std::int32_t chosen_token = -1;
 
-  int beam = 0;              ///< rank among the open beams
-  std::int64_t longest = 0;  ///< tokens, prompt and output, it may come to
+  int beam = 0;                       ///< rank among the open beams
+  std::int64_t longest = 0;           ///< tokens, prompt and output, it may come to
   std::int64_t delivered_rows = 0;    ///< prompt positions whose logits were handed out
   const Sequence* fork_of = nullptr;  ///< the sample whose prompt it may share
   /// Its entry of the scheduler's queue while it is not there: waiting again allocates nothing.
   WaitingQueue::node_type queue_entry;
   std::unique_ptr<TokenConstraint> constraint;
 
-  std::int64_t length() const {
-    return static_cast<std::int64_t>(tokens.size()) + unknown_tokens;
-  }
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()) + unknown_tokens; }
   std::int64_t pending() const { return length() - computed; }
   /// Its rows of logits are handed out: the first sample's, for all.
   bool hands_out_context_rows() const;
@@ -101,9 +99,7 @@ struct ActiveRequest {
            !spec->taps.empty();
   }
   /// Slots that must be free before it starts.
-  std::int64_t slots_at_start() const {
-    return is_beam_search() ? spec->sampling.beam_width : 1;
-  }
+  std::int64_t slots_at_start() const { return is_beam_search() ? spec->sampling.beam_width : 1; }
 };
 
 inline bool Sequence::hands_out_context_rows() const {

@@ -182,8 +182,7 @@ void StepRunner::tell_finish(ActiveRequest& request, int sample, FinishReason re
   if (last) try {
       RequestTiming& timing = request.timing;
       timing.total_seconds = now - request.arrival;
-      timing.queued_seconds =
-          (request.first_run < 0 ? now : request.first_run) - request.arrival;
+      timing.queued_seconds = (request.first_run < 0 ? now : request.first_run) - request.arrival;
       request.spec->sink->on_timing(timing);
     } catch (...) {
       // It hears of its end all the same.

@@ -1,6 +1,6 @@
 // A session without a model that holds the runtime to its word. Its cache remembers, for each token
-// written, a hash of everything that token could see through the block tables; logits are a function
-// of that hash. So the outputs are right only where every table, copy, swap and reuse was.
+// written, a hash of everything that token could see through the block tables; logits are a
+// function of that hash. So the outputs are right only where every table, copy, swap and reuse was.
 //
 // Work is done when somebody waits for it, in the order it was issued: the host is always as far
 // ahead as it can be.
@@ -205,8 +205,8 @@ class FakeSession : public Session {
       for (const BlockTableChange& change : update.tables) {
         auto& table = slot.tables[static_cast<std::size_t>(change.group)];
         EXPECT_LE(static_cast<std::size_t>(change.begin), table.size());
-        table.resize(std::max(table.size(),
-                              static_cast<std::size_t>(change.begin) + change.blocks.size()));
+        table.resize(
+            std::max(table.size(), static_cast<std::size_t>(change.begin) + change.blocks.size()));
         std::copy(change.blocks.begin(), change.blocks.end(), table.begin() + change.begin);
       }
       if (update.sampling) slot.sampling = *update.sampling;

@@ -442,8 +442,7 @@ TEST(Fault, CacheCommandsOfAFailedStepAreNotReliedOn) {
       bench.add(std::move(prompt), 4);
     }
     bench.session.calls_before = round % 7;
-    if (round % 8 == 7)
-      bench.session.place = round % 16 == 7 ? Place::kPrepare : Place::kRun;
+    if (round % 8 == 7) bench.session.place = round % 16 == 7 ? Place::kPrepare : Place::kRun;
     bench.run();
     bench.session.place = Place::kNone;
     EXPECT_LE(bench.check(), 1);

@@ -29,8 +29,8 @@ class Recorder : public RequestSink {
   void on_logits(int sample, std::int64_t position, std::span<const float> rows,
                  std::int64_t vocab) override {
     for (std::size_t i = 0; i * static_cast<std::size_t>(vocab) < rows.size(); ++i) {
-      const auto row = rows.subspan(i * static_cast<std::size_t>(vocab),
-                                    static_cast<std::size_t>(vocab));
+      const auto row =
+          rows.subspan(i * static_cast<std::size_t>(vocab), static_cast<std::size_t>(vocab));
       const auto at = std::pair(sample, position + static_cast<std::int64_t>(i));
       EXPECT_TRUE(logits.emplace(at, std::vector<float>(row.begin(), row.end())).second) << "twice";
     }

@@ -90,7 +90,8 @@ TEST(StepRunner, EndIdsStopTokensAndWordsEndTheOutput) {
   Bench bench;
   const auto all = expected_output({5, 6}, 30, 100);
   const auto end = bench.add({5, 6}, 30, [&](Request& r) { r.end_ids = {all[9]}; });
-  const auto stop = bench.add({5, 6}, 30, [&](Request& r) { r.sampling.stop_token_ids = {all[4]}; });
+  const auto stop =
+      bench.add({5, 6}, 30, [&](Request& r) { r.sampling.stop_token_ids = {all[4]}; });
   const auto words =
       bench.add({5, 6}, 30, [&](Request& r) { r.sampling.stop_words = {{all[6], all[7]}}; });
   const auto verdict = bench.add({5, 6}, 30);
@@ -153,7 +154,8 @@ TEST(StepRunner, APrefixIsFoundAgain) {
   std::int64_t tokens = 0;
   bench.session.spy = [&](const Batch& batch) { tokens += batch.tokens(); };
   const auto again = bench.add(prompt, 3);
-  const auto salted = bench.add(prompt, 3, [](Request& r) { r.options.cache_salt = "other tenant"; });
+  const auto salted =
+      bench.add(prompt, 3, [](Request& r) { r.options.cache_salt = "other tenant"; });
   bench.run();
   EXPECT_EQ(again->tokens[0], expected_output(prompt, 3, 100));
   EXPECT_EQ(salted->tokens[0], again->tokens[0]);
@@ -218,8 +220,9 @@ class Alternate : public TokenConstraint {
 TEST(StepRunner, ConstraintsAndProcessorsSeeEveryTokenBesideOthersThatDoNot) {
   Bench bench;
   const auto free = bench.add({1, 2, 3}, 30);
-  const auto guided = bench.add(
-      {1, 2, 3}, 12, [](Request& r) { r.options.constraint = std::make_shared<const Alternate>(); });
+  const auto guided = bench.add({1, 2, 3}, 12, [](Request& r) {
+    r.options.constraint = std::make_shared<const Alternate>();
+  });
   std::vector<std::size_t> seen;
   const auto hooked = bench.add({4, 5}, 6, [&](Request& r) {
     r.options.logits_processor = [&seen](const LogitsView& view) {
@@ -259,6 +262,23 @@ TEST(StepRunner, APoisonousRequestFailsAlone) {
     EXPECT_EQ(one->tokens[0], wanted);
   }
   EXPECT_FALSE(other.runner.failure());
+}
+
+TEST(StepRunner, BlocksOfAFailedStepAreNotFoundAgain) {
+  std::mt19937 random(9);
+  for (const std::vector<std::int64_t>& windows : {std::vector<std::int64_t>{0}, {20}, {0, 20}}) {
+    Bench bench({.windows = windows, .vocab = 99});
+    bench.session.poison = {99};  // never drawn
+    const auto prompt = random_prompt(random, 30);
+    const auto good = bench.add(prompt, 10);
+    const auto bad = bench.add({1, 2, 99}, 10);  // in the same step, which fills no block
+    bench.run();
+    const auto later = bench.add(prompt, 10);
+    bench.run();
+    EXPECT_EQ(bad->reasons.at(0), FinishReason::kError);
+    EXPECT_EQ(good->tokens[0], expected_output(prompt, 10, 99)) << windows.size();
+    EXPECT_EQ(later->tokens[0], good->tokens[0]) << windows.size();
+  }
 }
 
 TEST(StepRunner, ABrokenSessionIsCondemned) {
@@ -327,7 +347,8 @@ TEST(StepRunner, BeamsShareAndPartWithTheirBlocksKept) {
       for (std::int32_t t = 0; t < 100; ++t) {
         next.push_back(beam);
         next.back().tokens.push_back(t);
-        next.back().score += static_cast<double>(logits[static_cast<std::size_t>(t)]) - std::log(total);
+        next.back().score +=
+            static_cast<double>(logits[static_cast<std::size_t>(t)]) - std::log(total);
       }
     }
     std::stable_sort(next.begin(), next.end(),
@@ -372,8 +393,9 @@ TEST_P(Workload, EveryRequestEndsOnceWithTheOutputItWouldHaveAlone) {
     options.reuse = !one_in(4);
     options.partial_reuse = !one_in(3);
     options.run_ahead = !one_in(4);
-    Bench bench(shape, options, limits(2 + static_cast<std::int64_t>(random() % 7),
-                                       16 + static_cast<std::int64_t>(random() % 60)));
+    Bench bench(shape, options,
+                limits(2 + static_cast<std::int64_t>(random() % 7),
+                       16 + static_cast<std::int64_t>(random() % 60)));
     struct Wanted {
       std::shared_ptr<Recorder> recorder;
       std::vector<std::int32_t> prompt;
