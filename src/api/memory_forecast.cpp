@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "api/serving_model.h"
 #include "api/session_options.h"
 #include "core/check.h"
+#include "core/process_memory.h"
 
 namespace tenon {
 namespace {
@@ -35,6 +37,9 @@ MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions
   TENON_CHECK(options.memory_limit >= 0 && options.device_memory >= 0, ErrorCode::kInvalidArgument,
               "memory limits must not be negative: {} and {}", options.memory_limit,
               options.device_memory);
+  // A run holds the tokenizer too, before the session is loaded.
+  const TextAssets text = load_text(engine, options.run);
+  give_back_free_memory();
   MemoryForecast forecast;
   forecast.limits = session_options(options.run, engine.build);
   forecast.limits.memory_limit = options.memory_limit;

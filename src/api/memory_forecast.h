@@ -1,5 +1,5 @@
 // What a run of a model would take of the memory, per row of the ledger, and how far its limits
-// could go. Nothing is loaded: weights' descriptions are read, not the weights.
+// could go. Nothing is loaded but tokenizer and template: of the weights, descriptions are read.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -7,6 +7,7 @@
 #include "api/load_engine.h"
 #include "api/session_options.h"
 #include "core/check.h"
+#include "core/process_memory.h"
 
 namespace tenon {
 namespace {
@@ -31,8 +32,10 @@ RequestLoopOptions loop_options(const LlmOptions& options, const BuildConfig& bu
   return loop;
 }
 
-/// A model that was not written to a directory keeps its text in the GGUF file's metadata.
-TextAssets text_of(const Engine::Impl& engine, const LlmOptions& options) {
+}  // namespace
+
+// A model that was not written to a directory keeps its text in the GGUF file's metadata.
+TextAssets load_text(const Engine::Impl& engine, const LlmOptions& options) {
   if (engine.source.gguf == nullptr)
     return load_text_assets(engine.source.text_directory, engine.source.config,
                             options.chat_template);
@@ -40,12 +43,11 @@ TextAssets text_of(const Engine::Impl& engine, const LlmOptions& options) {
   return load_text_assets(staged.path(), engine.source.config, options.chat_template);
 }
 
-}  // namespace
-
 ServingModel::ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options)
     : engine(std::move(opened)) {
   const auto begin = std::chrono::steady_clock::now();
-  text = text_of(*engine, options);
+  text = load_text(*engine, options);
+  give_back_free_memory();  // or the plan takes for held what reading the text needed for a moment
   auto session = Session::load(engine->graphs, engine->source.weights,
                                session_options(options, engine->build));
   loop = std::make_unique<RequestLoop>(std::move(session), loop_options(options, engine->build));

@@ -13,6 +13,9 @@
 
 namespace tenon {
 
+/// Tokenizer, template and defaults of the engine, with what the run asks for in their place.
+TextAssets load_text(const Engine::Impl& engine, const LlmOptions& options);
+
 struct ServingModel {
   std::shared_ptr<Engine::Impl> engine;
   TextAssets text;
