@@ -22,7 +22,8 @@ target_link_options(tenon_shared PRIVATE
 # Foreign libraries come by way of the top module, for this library alone: its headers need none.
 target_link_libraries(tenon_shared PRIVATE tenon_api)
 
-set(headers chat config engine error export layers llm model sampling tenon types version)
+set(headers chat config engine error executor executor_config export kv_cache layers llm model
+  request sampling scheduling statistics tenon types version)
 list(TRANSFORM headers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/include/tenon/\\1.h")
 target_sources(tenon_shared INTERFACE
   FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${headers})

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a build into a scratch prefix, and uses it as a stranger would: find_package(tenon), the
-# example compiled and run on a tiny model, nothing exported but tenon's names.
+# examples compiled and run on a tiny model, nothing exported but tenon's names.
 #   tools/check_installed_package.sh BUILD_DIR
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck source=tools/shell/common.sh
@@ -43,6 +43,8 @@ run_consumer() {
   local model=$TENON_ROOT/tests/data/models/llama_text
   (cd "$scratch" && consumer/generate "$model" >answer.txt) || fail "the example ended with an error"
   grep -q '^A mortise and tenon joint is' "$scratch/answer.txt" || fail "the example printed no answer"
+  (cd "$scratch" && consumer/executor "$model" >executor.txt) || fail "the executor's example ended with an error"
+  grep -q '^cancelled: cancelled' "$scratch/executor.txt" || fail "the executor's example cancelled nothing: $(cat "$scratch/executor.txt")"
   note "the example answered: $(head -c 120 "$scratch/answer.txt" | tr -c '[:print:]' ' ')"
 }
 
