@@ -7,6 +7,7 @@
 #include "api/serving_model.h"
 #include "api/text_sink.h"
 #include "core/check.h"
+#include "runtime/current_error.h"
 
 namespace tenon {
 namespace {
@@ -50,7 +51,13 @@ class ResponseSink : public RequestSink {
   void on_finish(int sample, FinishReason reason, const Error* error) override {
     inner_->on_finish(sample, reason, error);
     if (error != nullptr) error_ = *error;
-    if (--open_ == 0) send_last();
+    if (--open_ > 0) return;
+    try {
+      send_last();
+    } catch (...) {
+      // Whoever waits must hear of the end.
+      queue_.fail(id, current_error());
+    }
   }
 
  private:
@@ -149,10 +156,11 @@ struct Executor::Impl {
         std::make_shared<TextSink>(0, tokenizer, told, request.end_ids, false, deliveries), drawn,
         wanted.streaming && TextSink::can_stream(sampling), responses);
     request.sink = sink;
+    const auto place = ResponseQueue::make_place(std::move(callback));
     // The loop's thread posts only after the lock is free: by then the id is known.
     const RequestId id = model->loop->enqueue(std::move(request));
     sink->id = id;
-    responses.open(id, std::move(callback));
+    responses.open(id, *place);
     return id;
   }
 };
@@ -171,13 +179,14 @@ RequestId Executor::enqueue_request(GenerationRequest request, ResponseCallback 
 std::vector<RequestId> Executor::enqueue_requests(std::vector<GenerationRequest> requests) {
   const auto lock = impl_->responses.pause();
   std::vector<RequestId> ids;
+  ids.reserve(requests.size());
   try {
     for (GenerationRequest& request : requests)
       ids.push_back(impl_->enqueue(std::move(request), {}));
   } catch (...) {
     for (const RequestId id : ids) {
-      impl_->model->loop->cancel(id);
       impl_->responses.close(id);
+      impl_->model->loop->cancel(id);
     }
     throw;
   }

@@ -39,7 +39,11 @@ struct Call {
   Call& operator=(const Call&) = delete;
   /// Nobody listens any more: what still runs frees its place.
   ~Call() {
-    for (const RequestId id : requests) model->loop->cancel(id);
+    for (const RequestId id : requests) try {
+        model->loop->cancel(id);
+      } catch (const std::bad_alloc&) {
+        // Without memory to say so it runs to its end.
+      }
     deliveries->wait();
   }
 
@@ -54,6 +58,9 @@ struct Call {
                                            model->text.end_ids, streams, deliveries);
     request.sink = sink;
     const int samples = sampling.beam_width > 1 ? sampling.n : request.samples();
+    // A request that runs is always known here.
+    if (requests.size() == requests.capacity()) requests.reserve(2 * requests.size() + 1);
+    if (sinks.size() == sinks.capacity()) sinks.reserve(2 * sinks.size() + 1);
     deliveries->add(samples);
     try {
       requests.push_back(model->loop->enqueue(std::move(request)));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "runtime/current_error.h"
 
 namespace tenon {
 namespace {
@@ -159,8 +160,8 @@ void TextSink::on_finish(int index, FinishReason reason, const Error* error) {
       shorten(sample.output, sample.output.token_ids.size() - stop_run(sample));
     decode(sample, sample.output.token_ids.size());
     add_text(sample, sample.decoder ? sample.decoder->finish() : std::string(), true);
-  } catch (const std::exception& caught) {
-    error_ = Error(ErrorCode::kInternal, caught.what());  // the wait must end all the same
+  } catch (...) {
+    error_ = current_error();  // the wait must end all the same
   }
   deliveries_->finish_one();
 }
