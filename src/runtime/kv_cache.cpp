@@ -329,6 +329,10 @@ std::vector<BlockTableChange> KvCache::take_table_changes(Handle handle, bool wh
   return out;
 }
 
+void KvCache::prefetch(Handle handle) const noexcept {
+  if (handle >= 0) __builtin_prefetch(impl_->sequences.data() + handle);
+}
+
 std::vector<CacheCommand> KvCache::take_commands() { return impl_->store.take_commands(); }
 
 std::int64_t KvCache::available_blocks(int group) const {

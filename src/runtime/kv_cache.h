@@ -109,6 +109,8 @@ class KvCache {
   /// Changes of its tables since the last call, for SlotUpdate::tables. `whole`: everything, for a
   /// slot that was reset.
   std::vector<BlockTableChange> take_table_changes(Handle handle, bool whole = false);
+  /// The sequence (-1: none) will be looked at soon: asks the memory for it.
+  void prefetch(Handle handle) const noexcept;
   /// For Batch::commands of the next step.
   std::vector<CacheCommand> take_commands();
 

@@ -207,6 +207,8 @@ void Scheduler::plan_decodes(double now) {
   for (std::size_t i = 0; i < running_.size(); ++i) {
     if (i + kAhead < running_.size() && running_[i + kAhead] != nullptr)
       prefetch(*running_[i + kAhead]);
+    if (i + kAhead / 2 < running_.size() && running_[i + kAhead / 2] != nullptr)
+      cache_.prefetch(running_[i + kAhead / 2]->cache);
     Sequence* sequence = running_[i];
     if (sequence == nullptr || waits_for_result(*sequence) || at_its_end(*sequence)) continue;
     const std::int64_t pending = sequence->pending();

@@ -380,6 +380,7 @@ void StepRunner::land(Step& step, const std::function<double()>& clock) {
       const Sequence& next = *step.rows[i + kAhead / 2].sequence;
       __builtin_prefetch(next.tokens.data() + next.tokens.size());
       prefetch_rules(*next.spec);
+      cache_.prefetch(next.cache);
     }
     if (step.rows[i].sequence->alone) scheduler_.cleared(*step.rows[i].sequence);
     deliver(step, step.rows[i], result.sequences[i], now);
