@@ -178,7 +178,8 @@ template <class OpT>
 NodeView device_view(const OpT& op, const OpCase& c, DataType storage,
                      const std::vector<QuantizedTensor>& weights) {
   const cpu::NodeView plain = cpu::view_of_case(op, c);
-  NodeView view{plain.inputs, plain.outputs, {}};
+  NodeView view{plain.inputs, plain.outputs, {}, {}};
+  if (c.reads_cache) view.cache = c.cache->groups()[0];
   for (auto* types : {&view.inputs, &view.outputs})
     for (ValueType& type : *types)
       if (type.kind == ValueKind::kTensor && type.dtype == DataType::kFloat32) type.dtype = storage;
@@ -187,11 +188,12 @@ NodeView device_view(const OpT& op, const OpCase& c, DataType storage,
   return view;
 }
 
-/// Runs one kernel; outputs and workspace start as no numbers.
+/// Runs one kernel, `launches` times; outputs and workspace start as no numbers.
 template <class OpT>
 std::vector<Tensor> run_on_device(const KernelEntry<OpT>& entry, const OpT& op,
                                   const NodeView& view, const OpCase& c, DataType storage,
-                                  const std::vector<QuantizedTensor>& weights, DeviceStep& step) {
+                                  const std::vector<QuantizedTensor>& weights, DeviceStep& step,
+                                  int launches = 1) {
   std::vector<PackedNeed> needs;
   if (entry.needs != nullptr) needs = entry.needs(op, view);
   LoadContext load(planned_bytes(needs), test_features(), test_pool());
@@ -221,7 +223,7 @@ std::vector<Tensor> run_on_device(const KernelEntry<OpT>& entry, const OpT& op,
     outputs.emplace_back(type.dtype, shape);
   }
   for (const DeviceTensor& output : outputs) output_refs.push_back(output.ref());
-  kernel->launch(input_refs, output_refs, step.context());
+  for (int i = 0; i < launches; ++i) kernel->launch(input_refs, output_refs, step.context());
   step.synchronize();
   std::vector<Tensor> results;
   for (const DeviceTensor& output : outputs) results.push_back(output.fetch());

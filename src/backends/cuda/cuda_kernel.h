@@ -74,6 +74,7 @@ struct NodeView {
   std::vector<ValueType> inputs;
   std::vector<ValueType> outputs;
   std::vector<WeightUse> weights;
+  CacheGroupDescription cache;  ///< that the node reads; blocks 0 where it reads none
 };
 
 using Weights = std::vector<QuantizedTensor>;

@@ -91,6 +91,12 @@ NodeView view_of(const ProgramDescription& program, std::span<const DataType> st
   for (const int value : node.outputs) view.outputs.push_back(type_of(value));
   for (const int weight : node.weights)
     view.weights.push_back(program.weights.at(static_cast<std::size_t>(weight)));
+  if (const auto* attention = std::get_if<Attention>(&node.op);
+      attention != nullptr && attention->source == AttentionSource::kPagedCache)
+    for (const CacheGroupDescription& group : program.cache)
+      if (std::find(group.layers.begin(), group.layers.end(), attention->cache_layer) !=
+          group.layers.end())
+        view.cache = group;
   return view;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "backends/cuda/attention_arguments.h"
+#include "backends/cuda/attention_tensor_core.h"
 #include "backends/cuda/plain/plain_kernels.h"
 #include "backends/cuda/rope.h"
 
@@ -59,6 +60,25 @@ std::span<const KernelEntry<RopeCacheWrite>> kernels(const RopeCacheWrite*) {
 
 std::span<const KernelEntry<Attention>> kernels(const Attention*) {
   static const KernelEntry<Attention> list[] = {
+      {.name = "attention_hopper",
+       .activation = DataType::kBFloat16,
+       .row_invariant = false,
+       .reject = reject_attention_hopper,
+       .make = make_attention_hopper,
+       .needs = attention_split_needs,
+       .planned_workspace = attention_split_workspace},
+      {.name = "attention_mma",
+       .activation = DataType::kBFloat16,
+       .row_invariant = false,
+       .reject = reject_attention_mma,
+       .make = make_attention_mma,
+       .needs = attention_split_needs,
+       .planned_workspace = attention_split_workspace},
+      {.name = "attention_mma_rows",
+       .activation = DataType::kBFloat16,
+       .reject = reject_attention_mma,
+       .make = make_attention_mma_rows,
+       .needs = attention_needs},
       {.name = "attention_plain",
        .reject = reject_wide,
        .make = make_plain,

@@ -1,0 +1,489 @@
+// Attention of decodes over the paged cache. The query heads that share a key-value head are the
+// rows of one warp-level product. Each warp streams keys and values of 16 tokens at a time through
+// stages of its own, ahead of its products and across units; a block's four warps are added up at
+// the end of a unit. Pairs that several blocks computed are added up by the block that ends last.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "backends/cuda/attention_launch.h"
+#include "backends/cuda/cuda_api.h"
+#include "backends/cuda/device/attention_rows.cuh"
+#include "backends/cuda/device/attention_walk.cuh"
+
+namespace tenon::cuda {
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kRows = 16;  // of a product
+constexpr int kTokens = 16;
+constexpr std::int32_t kSequences = 4096;  // of one launch: their prefix sums lie in shared memory
+
+template <int kHeadDim>
+struct Stage {  // of one warp
+  static constexpr int kCount = kHeadDim == 64 ? 6 : kHeadDim < 128 ? 4 : 3;
+  static constexpr int kStride = kHeadDim + 8;
+  static constexpr int kElements = 2 * kTokens * kStride;
+  static constexpr int kBytes = 2 * kElements;
+  static_assert(kBytes >= kRows * kHeadDim * 4, "a unit's sums lie in the stage read last");
+};
+
+template <int kHeadDim>
+constexpr int blocks_of_one_multiprocessor() {
+  return kHeadDim > 128 ? 1 : 2;
+}
+
+struct Shared {
+  float largest[kWarps][kRows];
+  float total[kWarps][kRows];
+  std::uint32_t partial[kWarps];
+  std::uint32_t most;
+  bool is_last;
+};
+
+template <int kHeadDim>
+std::size_t shared_bytes(std::int32_t sequences) {
+  return kWarps * Stage<kHeadDim>::kCount * Stage<kHeadDim>::kBytes + sizeof(Shared) +
+         (static_cast<std::size_t>(sequences) + 1) * sizeof(std::uint32_t);
+}
+
+// Floats of one unit's sums in the workspace: a maximum and a total a row, then the rows.
+__host__ __device__ constexpr std::int64_t unit_floats(std::int64_t rows, std::int64_t head_dim) {
+  return rows * (head_dim + 2);
+}
+
+// Tiles of all sequences before each, by the whole block; gives the most that a sequence has.
+__device__ std::int32_t plan_step(const AttentionArguments& a, const StepView& view,
+                                  std::int32_t sequences, std::uint32_t* before, Shared& shared) {
+  const int lane = threadIdx.x % 32;
+  std::uint32_t most = 0;
+  if (threadIdx.x == 0) shared.most = 0;
+  std::uint32_t so_far = 0;
+  for (std::int32_t first = 0; first < sequences; first += kThreads) {
+    const std::int32_t s = first + static_cast<std::int32_t>(threadIdx.x);
+    const std::uint32_t own =
+        s < sequences ? static_cast<std::uint32_t>(decode_span(a, view, s).tiles()) : 0;
+    most = max(most, own);
+    std::uint32_t sum = own;
+    for (int step = 1; step < 32; step *= 2) {
+      const std::uint32_t other = __shfl_up_sync(0xFFFFFFFFU, sum, step);
+      if (lane >= step) sum += other;
+    }
+    if (lane == 31) shared.partial[threadIdx.x / 32] = sum;
+    __syncthreads();
+    std::uint32_t all = so_far;
+    for (int warp = 0; warp < kWarps; ++warp) {
+      if (warp == static_cast<int>(threadIdx.x) / 32 && s < sequences) before[s] = all + sum - own;
+      all += shared.partial[warp];
+    }
+    so_far = all;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) before[sequences] = so_far;
+  atomicMax(&shared.most, most);
+  __syncthreads();
+  return static_cast<std::int32_t>(shared.most);
+}
+
+// The pair's sums so far, spread over the block: element e = i * kThreads + thread of [rows,
+// head_dim]. Units are taken in one after the other, the same way wherever their sums come from.
+template <int kHeadDim, int kMostRows>
+struct PairSums {
+  static constexpr int kElements = kMostRows * kHeadDim / kThreads;
+  // Where all of a step's elements lie in one row, rows are kept once.
+  static constexpr int kKept = kHeadDim % kThreads == 0 ? kMostRows : kElements;
+  float sum[kElements];
+  float largest[kKept];
+  float total[kKept];
+
+  __device__ static int row(int i) {
+    return (i * kThreads + static_cast<int>(threadIdx.x)) / kHeadDim;
+  }
+  __device__ static constexpr int kept(int i) { return i * kKept / kElements; }
+  __device__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kElements; ++i) sum[i] = 0.F;
+#pragma unroll
+    for (int i = 0; i < kKept; ++i) {
+      largest[i] = -INFINITY;
+      total[i] = 0.F;
+    }
+  }
+  /// Called for i = 0, 1, … of one unit, in order.
+  __device__ void take(int i, float unit_sum, float unit_largest, float unit_total) {
+    const int k = kept(i);
+    if (i == 0 || kept(i - 1) != k) {
+      const float next = fmaxf(largest[k], unit_largest);
+      const float base = next == -INFINITY ? 0.F : next;
+      old_weight = power_of_two(largest[k] - base);
+      new_weight = power_of_two(unit_largest - base);
+      largest[k] = next;
+      total[k] = __fmaf_rn(total[k], old_weight, __fmul_rn(unit_total, new_weight));
+    }
+    sum[i] = __fmaf_rn(sum[i], old_weight, __fmul_rn(unit_sum, new_weight));
+  }
+
+ private:
+  float old_weight = 0.F;
+  float new_weight = 0.F;
+};
+
+template <class T, int kHeadDim, int kMostRows, bool kExtras>
+struct Decode {
+  using Sums = PairSums<kHeadDim, kMostRows>;
+  static constexpr int kOutputs = kHeadDim / 8;
+  static constexpr int kHalves = kMostRows / 8;
+
+  const AttentionLaunch& l;
+  const AttentionArguments& a;
+  T* stages;  // this warp's
+  int warp;
+  int lane;
+  std::int32_t group;       // heads of a key-value head
+  std::int32_t row_blocks;  // pairs that one key-value head makes
+
+  __device__ std::int32_t kv_head(const DecodeWalk& w) const { return w.head / row_blocks; }
+  __device__ std::int32_t first_head(const DecodeWalk& w) const {
+    return kv_head(w) * group + w.head % row_blocks * kMostRows;
+  }
+  __device__ std::int32_t rows(const DecodeWalk& w) const {
+    return min(kMostRows, group - w.head % row_blocks * kMostRows);
+  }
+  __device__ std::int32_t first_place(const DecodeWalk& w) const {
+    return (w.span.first() + w.tile) * kDecodeTile + warp * kTokens;
+  }
+
+  /// Queues the warp's tokens of the tile into a stage.
+  __device__ void load(const DecodeWalk& w, int stage) const {
+    constexpr int kPieces = kHeadDim / 8;
+    const std::int32_t place = first_place(w) + lane % kTokens;
+    const bool valid = place >= w.span.begin && place < w.span.end;
+    const std::int32_t own =
+        valid ? static_cast<std::int32_t>(a.layer.row_of(w.slot, place, kv_head(w))) : -1;
+    T* const keys = stages + stage * Stage<kHeadDim>::kElements;
+    T* const values = keys + kTokens * Stage<kHeadDim>::kStride;
+#pragma unroll
+    for (int i = 0; i < kTokens * kPieces / 32; ++i) {
+      const int token = (i * 32 + lane) / kPieces;
+      const int piece = (i * 32 + lane) % kPieces * 8;
+      const std::int32_t row = __shfl_sync(0xFFFFFFFFU, own, token);
+      const std::int64_t at = row < 0 ? 0 : static_cast<std::int64_t>(row) * kHeadDim + piece;
+      const int to = token * Stage<kHeadDim>::kStride + piece;
+      copy_async(shared_address(keys + to), static_cast<const T*>(a.layer.keys) + at, row >= 0);
+      copy_async(shared_address(values + to), static_cast<const T*>(a.layer.values) + at, row >= 0);
+    }
+  }
+
+  /// Query fragments of a pair, from device memory; those of wide heads are read again for every
+  /// tile, since there are no registers to keep them in.
+  static constexpr bool kKeepsQueries = kHeadDim <= 128;
+  static constexpr int kFragments = kKeepsQueries ? kHeadDim / 16 : 1;
+  __device__ void load_queries(const DecodeWalk& w, int first_fragment,
+                               std::uint32_t (&q)[kFragments][4]) const {
+    const T* const from = static_cast<const T*>(l.q) +
+                          (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+    const std::int32_t count = rows(w);
+#pragma unroll
+    for (int k = 0; k < kFragments; ++k)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = lane / 4 + i % 2 * 8;
+        const int column = (first_fragment + k) * 16 + i / 2 * 8 + lane % 4 * 2;
+        q[k][i] = row < count
+                      ? *reinterpret_cast<const std::uint32_t*>(from + row * kHeadDim + column)
+                      : 0U;
+      }
+  }
+
+  /// One tile of the warp: its 16 tokens into the running sums.
+  __device__ void multiply_tile(const DecodeWalk& w, int stage, std::uint32_t (&q)[kFragments][4],
+                                float (&sums)[kOutputs][4], RunningSoftmax (&softmax)[2]) const {
+    constexpr int kStride = Stage<kHeadDim>::kStride;
+    const T* const keys = stages + stage * Stage<kHeadDim>::kElements;
+    const T* const values = keys + kTokens * kStride;
+    float scores[2][4] = {};
+    const std::uint32_t key_address =
+        shared_address(keys + ((lane & 7) + lane / 16 * 8) * kStride + (lane >> 3 & 1) * 8);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+      std::uint32_t b[4];
+      load_matrices(b, key_address + k * 32);
+      if constexpr (!kKeepsQueries) load_queries(w, k, q);
+      multiply<T>(scores[0], q[k % kFragments], b[0], b[1]);
+      multiply<T>(scores[1], q[k % kFragments], b[2], b[3]);
+    }
+    const std::int32_t first = first_place(w);
+    QueryRow row;
+    row.place = w.span.end - 1;
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      row.head = min(first_head(w) + lane / 4 + 8 * half, a.heads - 1);
+      float largest = -INFINITY;
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const std::int32_t key = first + n * 8 + lane % 4 * 2 + i;
+          float& x = scores[n][2 * half + i];
+          x = key >= w.span.begin && key < w.span.end ? exponent_of<kExtras>(a, x, row, key)
+                                                      : -INFINITY;
+          largest = fmaxf(largest, x);
+        }
+      float base;
+      const float shrink = softmax[half].raise(quad_max(largest), base);
+#pragma unroll
+      for (int n = 0; n < kOutputs; ++n) {
+        sums[n][2 * half] *= shrink;
+        sums[n][2 * half + 1] *= shrink;
+      }
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& x = scores[n][2 * half + i];
+          x = power_of_two(__fsub_rn(x, base));
+          softmax[half].total += x;
+        }
+    }
+    const std::uint32_t p[4] = {pack<T>(scores[0][0], scores[0][1]),
+                                kHalves > 1 ? pack<T>(scores[0][2], scores[0][3]) : 0U,
+                                pack<T>(scores[1][0], scores[1][1]),
+                                kHalves > 1 ? pack<T>(scores[1][2], scores[1][3]) : 0U};
+    const std::uint32_t value_address =
+        shared_address(values + (lane & 15) * kStride + lane / 16 * 8);
+#pragma unroll
+    for (int n = 0; n < kOutputs; n += 2) {
+      std::uint32_t b[4];
+      load_transposed(b, value_address + n * 16);
+      multiply<T>(sums[n], p, b[0], b[1]);
+      multiply<T>(sums[n + 1], p, b[2], b[3]);
+    }
+  }
+
+  /// The warp's sums of a unit into the stage that it read last, and to the block's table.
+  __device__ void publish(float* to, Shared& shared, const float (&sums)[kOutputs][4],
+                          const RunningSoftmax (&softmax)[2]) const {
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      const int row = lane / 4 + 8 * half;
+      const float total = quad_sum(softmax[half].total);
+      if (lane % 4 == 0) {
+        shared.largest[warp][row] = softmax[half].largest;
+        shared.total[warp][row] = total;
+      }
+#pragma unroll
+      for (int n = 0; n < kOutputs; ++n)
+        *reinterpret_cast<float2*>(to + row * kHeadDim + n * 8 + lane % 4 * 2) =
+            make_float2(sums[n][2 * half], sums[n][2 * half + 1]);
+    }
+  }
+
+  __device__ void write(const DecodeWalk& w, const Sums& sums) const {
+    const std::int64_t first =
+        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+#pragma unroll
+    for (int i = 0; i < Sums::kElements; ++i)
+      if (Sums::row(i) < rows(w))
+        store(l.out, l.out_type, first + i * kThreads + threadIdx.x,
+              sums.total[Sums::kept(i)] > 0.F ? sums.sum[i] / sums.total[Sums::kept(i)] : 0.F);
+  }
+};
+
+template <class T, int kHeadDim, int kMostRows, bool kExtras>
+__global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDim>())
+    decode_kernel(const __grid_constant__ AttentionLaunch l) {
+  using D = Decode<T, kHeadDim, kMostRows, kExtras>;
+  extern __shared__ __align__(16) char memory[];
+  T* const stages = reinterpret_cast<T*>(memory);
+  Shared& shared = *reinterpret_cast<Shared*>(memory + kWarps * Stage<kHeadDim>::kCount *
+                                                           Stage<kHeadDim>::kBytes);
+  auto* const before = reinterpret_cast<std::uint32_t*>(&shared + 1);
+  const int warp = threadIdx.x / 32;
+  const std::int32_t group = l.arguments.heads / l.arguments.kv_heads;
+  const D d{l,
+            l.arguments,
+            stages + warp * Stage<kHeadDim>::kCount * Stage<kHeadDim>::kElements,
+            warp,
+            static_cast<int>(threadIdx.x) % 32,
+            group,
+            (group + kMostRows - 1) / kMostRows};
+
+  constexpr int kStages = Stage<kHeadDim>::kCount;
+  const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, before, shared);
+  const DecodePlan plan{
+      l.arguments,     l.view, before, l.sequences, l.arguments.kv_heads * d.row_blocks,
+      unit_tiles(most)};
+  const std::uint64_t share = plan.share();
+  DecodeWalk at;
+  at.start(plan, blockIdx.x * share, share);
+  DecodeWalk ahead = at;
+  int filling = 0;
+  const auto load_next = [&] {
+    if (ahead.valid) {
+      d.load(ahead, filling);
+      ahead.next(plan);
+    }
+    commit_copies();
+    filling = filling + 1 == kStages ? 0 : filling + 1;
+  };
+  for (int i = 0; i < kStages - 1; ++i) load_next();
+
+  std::uint32_t q[D::kFragments][4];
+  float sums[D::kOutputs][4];
+  RunningSoftmax softmax[2];
+  typename D::Sums pair;
+  pair.clear();
+  bool fresh_pair = true;
+  bool fresh_unit = true;
+  const std::int32_t kept_rows = min(kMostRows, group);  // of a unit in the workspace
+  const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
+  std::uint32_t units_done = 0;  // of the pair, by this block
+  int reading = 0;
+  while (at.valid) {
+    if (D::kKeepsQueries && fresh_pair) d.load_queries(at, 0, q);
+    fresh_pair = false;
+    if (fresh_unit) {
+      softmax[0] = softmax[1] = {};
+#pragma unroll
+      for (int n = 0; n < D::kOutputs; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[n][i] = 0.F;
+    }
+    wait_copies<kStages - 2>();
+    __syncwarp();
+    load_next();  // into the stage that was read before this one
+    d.multiply_tile(at, reading, q, sums, softmax);
+    __syncwarp();
+    fresh_unit = at.ends_unit();
+    const DecodeWalk done = at;
+    at.next(plan);
+    const int read = reading;
+    reading = reading + 1 == kStages ? 0 : reading + 1;
+    if (!fresh_unit) continue;
+
+    d.publish(
+        reinterpret_cast<float*>(const_cast<T*>(d.stages) + read * Stage<kHeadDim>::kElements),
+        shared, sums, softmax);
+    __syncthreads();
+    const std::int32_t first_owner = done.owner(0, share);
+    const std::int32_t last_owner = done.owner((done.units() - 1) * done.unit, share);
+    float* const slots = reinterpret_cast<float*>(l.workspace) +
+                         static_cast<std::int64_t>(first_owner) * kMostDecodeUnits * floats;
+    float* const slot = slots + done.tile / done.unit * floats;
+#pragma unroll
+    for (int i = 0; i < D::Sums::kElements; ++i) {
+      const int row = D::Sums::row(i);
+      float largest = shared.largest[0][row];
+      for (int other = 1; other < kWarps; ++other)
+        largest = fmaxf(largest, shared.largest[other][row]);
+      const float base = largest == -INFINITY ? 0.F : largest;
+      float total = 0.F;
+      float sum = 0.F;
+#pragma unroll
+      for (int other = 0; other < kWarps; ++other) {
+        const float weight = power_of_two(shared.largest[other][row] - base);
+        const float* const from = reinterpret_cast<const float*>(
+            stages + (other * kStages + read) * Stage<kHeadDim>::kElements);
+        total = __fmaf_rn(shared.total[other][row], weight, total);
+        sum = __fmaf_rn(from[i * kThreads + threadIdx.x], weight, sum);
+      }
+      if (first_owner == last_owner) {
+        pair.take(i, sum, largest, total);
+      } else if (row < d.rows(done)) {
+        slot[2 * kept_rows + i * kThreads + threadIdx.x] = sum;
+        if ((i * kThreads + threadIdx.x) % kHeadDim == 0) {
+          slot[row] = largest;
+          slot[kept_rows + row] = total;
+        }
+      }
+    }
+    ++units_done;
+    fresh_pair = !at.valid || at.s != done.s || at.head != done.head;
+    if (fresh_pair) {
+      if (first_owner != last_owner) {
+        __threadfence();
+        __syncthreads();
+        if (threadIdx.x == 0) {
+          const std::uint32_t before_us = atomicAdd(l.arrivals + first_owner, units_done);
+          shared.is_last = before_us + units_done == static_cast<std::uint32_t>(done.units());
+          if (shared.is_last) l.arrivals[first_owner] = 0;  // for the next launch
+        }
+        __syncthreads();
+        if (shared.is_last) {
+          __threadfence();
+          for (int unit = 0; unit < done.units(); ++unit) {
+            const float* const from = slots + unit * floats;
+#pragma unroll
+            for (int i = 0; i < D::Sums::kElements; ++i) {
+              const int row = D::Sums::row(i);
+              if (row < d.rows(done))
+                pair.take(i, __ldcg(from + 2 * kept_rows + i * kThreads + threadIdx.x),
+                          __ldcg(from + row), __ldcg(from + kept_rows + row));
+            }
+          }
+        }
+      }
+      if (first_owner == last_owner || shared.is_last) d.write(done, pair);
+      pair.clear();
+      units_done = 0;
+    }
+    __syncthreads();  // before the stage and the table are written again
+  }
+}
+
+template <class T, int kHeadDim, int kMostRows, bool kExtras>
+void run(const AttentionLaunch& l) {
+  const std::size_t bytes = shared_bytes<kHeadDim>(l.sequences);
+  const auto kernel = decode_kernel<T, kHeadDim, kMostRows, kExtras>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
+        "shared memory of attention");
+  const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
+      kMostDecodeBlocks, l.multiprocessors * blocks_of_one_multiprocessor<kHeadDim>()));
+  kernel<<<blocks, kThreads, bytes, l.stream>>>(l);
+  check_launch("attention of decodes");
+}
+
+template <class T, int kHeadDim>
+void run(const AttentionLaunch& l) {
+  const bool extras = has_score_extras(l.arguments);
+  if (l.arguments.heads / l.arguments.kv_heads <= 8)
+    extras ? run<T, kHeadDim, 8, true>(l) : run<T, kHeadDim, 8, false>(l);
+  else
+    extras ? run<T, kHeadDim, 16, true>(l) : run<T, kHeadDim, 16, false>(l);
+}
+
+template <class T>
+void run(const AttentionLaunch& l) {
+  switch (l.arguments.head_dim) {
+    case 64: return run<T, 64>(l);
+    case 80: return run<T, 80>(l);
+    case 96: return run<T, 96>(l);
+    case 128: return run<T, 128>(l);
+    default: return run<T, 256>(l);
+  }
+}
+
+}  // namespace
+
+std::int64_t decode_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
+  const std::int64_t rows = std::min<std::int64_t>(heads / kv_heads, kRows);
+  return kMostDecodeBlocks * kMostDecodeUnits * unit_floats(rows, head_dim) *
+         static_cast<std::int64_t>(sizeof(float));
+}
+
+void launch_attention_decode(const AttentionLaunch& launch) {
+  AttentionLaunch l = launch;
+  for (std::int32_t first = 0; first < launch.sequences; first += kSequences) {
+    l.sequences = std::min(kSequences, launch.sequences - first);
+    if (l.arguments.layer.dtype == DataType::kFloat16)
+      run<__half>(l);
+    else
+      run<__nv_bfloat16>(l);
+    l.view.slots += kSequences;
+    l.view.token_begin += kSequences;
+    l.view.cached_tokens += kSequences;
+  }
+}
+
+}  // namespace tenon::cuda
