@@ -40,6 +40,11 @@ class ExecutorTest : public testing::Test {
     return responses.at(0).token_ids;
   }
 
+  /// An answer is there a moment before the statistics that count it.
+  void wait_for_statistics(std::uint64_t requests) {
+    while (executor_.statistics().finished_requests < requests) std::this_thread::yield();
+  }
+
   std::atomic<bool> release_{false};  // callbacks that block wait for it
   std::string path_ = data_path("models/llama_text").string();
   Executor executor_{path_, options()};
@@ -119,6 +124,7 @@ TEST_F(ExecutorTest, WrongRequestsAreRefusedWithTheFieldsName) {
 
 TEST_F(ExecutorTest, AFullQueueRefusesWithAnEstimate) {
   alone({1}, 2);
+  wait_for_statistics(1);
   std::vector<GenerationRequest> many(65, greedy({1, 2}, 100));
   std::vector<RequestId> taken;
   try {
@@ -162,6 +168,7 @@ TEST_F(ExecutorTest, ManyThreadsSubmitAndCancelAtRandom) {
 TEST_F(ExecutorTest, SaysHowItIs) {
   EXPECT_EQ(executor_.health().state, ExecutorHealth::State::kReady);
   alone({1, 2, 3}, 5);
+  wait_for_statistics(1);
   const auto iterations = executor_.take_iteration_statistics();
   ASSERT_EQ(iterations.size(), 5U);
   EXPECT_EQ(iterations[0].context_requests, 1);
