@@ -1,0 +1,64 @@
+// What a run may choose: out of range is refused by the field's name, whoever calls.
+// SPDX-License-Identifier: Apache-2.0
+#include "api/session_options.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "tenon/error.h"
+
+namespace tenon::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(SessionOptions, FieldsOutOfRangeAreRefusedByName) {
+  using Change = std::function<void(LlmOptions&)>;
+  const std::vector<std::pair<const char*, Change>> wrong = {
+      {"threads", [](LlmOptions& o) { o.threads = -4; }},
+      {"threads", [](LlmOptions& o) { o.threads = kMaxThreads + 1; }},
+      {"max_context_chunk", [](LlmOptions& o) { o.executor.max_context_chunk = -1; }},
+      {"max_queue_size", [](LlmOptions& o) { o.executor.max_queue_size = 0; }},
+      {"max_queue_tokens", [](LlmOptions& o) { o.executor.max_queue_tokens = -1; }},
+      {"max_beam_width", [](LlmOptions& o) { o.executor.max_beam_width = -1; }},
+      {"iter_stats_max_iterations",
+       [](LlmOptions& o) { o.executor.iter_stats_max_iterations = -1; }},
+      {"event_buffer_size", [](LlmOptions& o) { o.executor.kv_cache.event_buffer_size = -1; }},
+      {"queue_seconds", [](LlmOptions& o) { o.executor.queue_seconds = 0.0; }},
+      {"total_seconds", [](LlmOptions& o) { o.executor.total_seconds = std::nan(""); }}};
+  for (const auto& [field, change] : wrong) {
+    LlmOptions options;
+    options.device = "cpu";
+    EXPECT_NO_THROW(session_options(options, BuildConfig{}));
+    change(options);
+    try {
+      session_options(options, BuildConfig{});
+      ADD_FAILURE() << field << ": no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      EXPECT_THAT(error.what(), HasSubstr(field));
+    }
+  }
+}
+
+TEST(SessionOptions, TheRunsChoiceWinsOverTheEngines) {
+  LlmOptions options;
+  options.device = "cpu";
+  BuildConfig build;
+  build.max_batch_size = 4;
+  build.max_seq_len = 100;
+  EXPECT_EQ(session_options(options, build).max_sequences, 4);
+  EXPECT_EQ(session_options(options, build).max_sequence_length, 100);
+  options.max_batch_size = 9;
+  options.max_seq_len = 1000;
+  options.executor.kv_cache.max_tokens = 640;
+  EXPECT_EQ(session_options(options, build).max_sequences, 9);
+  EXPECT_EQ(session_options(options, build).max_sequence_length, 1000);
+  EXPECT_EQ(session_options(options, build).kv_cache.max_tokens, 640);
+}
+
+}  // namespace
+}  // namespace tenon::test
