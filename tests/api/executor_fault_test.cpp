@@ -98,6 +98,44 @@ TEST(ExecutorFault, AnyAllocationOfAnAsyncCallMayFail) {
   EXPECT_EQ(llm.statistics().kv_cache.used_blocks, 0);
 }
 
+/// From where a hook of the request's runs to its end and far beyond.
+TEST(ExecutorFault, AnyAllocationOfTheLoopsThreadMayFailAndTheClientHearsOfTheEnd) {
+  Executor executor(model(), options());
+  std::optional<FailingNew> fault;  // made and ended on the loop's thread
+  int harmed = 0;
+  for (std::int64_t n = 0; n < 120; ++n) {
+    GenerationRequest one = request(2);
+    one.streaming = n % 3 == 0;
+    one.options.logits_processor = [&fault, n](const LogitsView& view) {
+      if (view.tokens.size() == 4) fault.emplace(n);
+    };
+    std::atomic<int> heard{0};
+    ResponseCallback callback;
+    if (n % 2 == 0) callback = [&heard](const Response& response) { heard += response.is_final; };
+    const RequestId id = executor.enqueue_request(std::move(one), std::move(callback));
+    if (n % 2 == 0) {
+      while (heard == 0) std::this_thread::yield();
+      continue;
+    }
+    for (bool final = false; !final;) {
+      const auto responses = executor.await_responses(id, std::chrono::seconds(60));
+      ASSERT_FALSE(responses.empty()) << "nobody said that it ended; allocation " << n;
+      for (const Response& response : responses) {
+        final = response.is_final;
+        harmed += response.error.has_value();
+      }
+    }
+  }
+  EXPECT_GT(harmed, 3);
+  GenerationRequest last = request(2);
+  last.options.logits_processor = [&fault](const LogitsView&) { fault.reset(); };
+  const auto end = executor.await_responses(executor.enqueue_request(std::move(last)));
+  EXPECT_EQ(end.at(0).token_ids.size(), 2U);
+  EXPECT_EQ(executor.health().state, ExecutorHealth::State::kReady);
+  EXPECT_TRUE(executor.drain(std::chrono::seconds(60)));
+  EXPECT_EQ(executor.statistics().kv_cache.used_blocks, 0);
+}
+
 TEST(ExecutorFault, AClientMayVanishAtEveryStage) {
   LLM llm(model(), options());
   Prompt prompt;
