@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/log.h"
+#include "runtime/current_error.h"
 
 namespace tenon {
 
@@ -148,17 +149,19 @@ bool ResponseQueue::call_next(std::unique_lock<std::mutex>& lock) {
 
 /// Without the lock.
 void ResponseQueue::call(RequestId id, const ResponseCallback& callback, const Response& response) {
+  std::optional<Error> error;
   try {
-    return callback(response);
+    callback(response);
   } catch (...) {
-    // Below.
+    error = current_error();
   }
+  if (!error) return;
   {
     const std::lock_guard lock(mutex_);
     close(id);
   }
   try {
-    log::warn("the callback of request {} threw; the request is cancelled", id);
+    log::warn("the callback of request {} threw: {}; the request is cancelled", id, error->what());
   } catch (...) {
     // There is no memory to tell of it.
   }
