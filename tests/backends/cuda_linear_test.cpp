@@ -11,15 +11,24 @@ using cpu::RandomWeights;
 using cpu::spec_of;
 using cpu::weight_forms;
 
+// Codes times scales need more bits than bfloat16 has: with many rows stream kernels multiply with
+// the rounded weights.
+constexpr std::int64_t kPackedStreamRows = 16;
+DataType rounds_to(const std::string& kernel, const QuantizedTensor& weight, std::int64_t rows) {
+  const bool rounds = kernel.find("stream_bf16") != std::string::npos && !weight.spec.is_float() &&
+                      rows > kPackedStreamRows;
+  return rounds ? DataType::kBFloat16 : DataType::kFloat32;
+}
+
 // Each output within what rounding may make of its sum (cpu_linear_support.h).
 void expect_sums_close(const Tensor& got, const Tensor& expected, const QuantizedTensor& weight,
-                       const Tensor& x, const std::string& what) {
+                       const Tensor& x, DataType rounded, const std::string& what) {
   ASSERT_EQ(got.shape(), expected.shape()) << what;
   const std::int64_t outputs = weight.rows();
   const std::int64_t columns = weight.columns();
   for (std::int64_t i = 0; i < got.view().elements(); ++i) {
-    const float limit = cpu::tolerance(
-        weight, i % outputs, x.view().as<float>() + i / outputs * columns, DataType::kFloat32);
+    const float limit =
+        cpu::tolerance(weight, i % outputs, x.view().as<float>() + i / outputs * columns, rounded);
     const float difference = std::fabs(got.view().as<float>()[i] - expected.view().as<float>()[i]);
     ASSERT_LE(difference, limit + 1e-6F) << what << " element " << i;
   }
@@ -86,9 +95,13 @@ void expect_linear_agrees(const OpT& op, const Tensor& x,
       for (std::size_t i = 0; i < got.size(); ++i) {
         const std::string where = std::string(entry.name) + " " + to_string(storage) + " " + what;
         if constexpr (std::is_same_v<OpT, Linear>)
-          expect_sums_close(got[i], expected[i], weights[i], c.inputs[0], where);
+          expect_sums_close(got[i], expected[i], weights[i], c.inputs[0],
+                            rounds_to(entry.name, weights[i], x.shape()[0]), where);
         else
-          expect_close(got[i], expected[i], 2e-5F, where);
+          expect_close(
+              got[i], expected[i],
+              rounds_to(entry.name, weights[0], x.shape()[0]) == DataType::kFloat32 ? 2e-5F : 2e-2F,
+              where);
       }
     }
   }
@@ -122,6 +135,41 @@ TEST(CudaLinear, SegmentsAndBias) {
   }
 }
 
+// Rows of x in every pass of the streaming kernels, columns and outputs with tails, x in pieces.
+TEST(CudaLinear, StreamGrid) {
+  TENON_NEEDS_GPU();
+  struct Extents {
+    std::int64_t outputs, columns;
+  };
+  for (const char* form :
+       {"bfloat16", "float16", "float8_e4m3", "int8 group row scale float32",
+        "int8 group 128 scale bfloat16", "int4 group 32 scale float16 offset 8",
+        "int4 group 64 scale bfloat16 minimum", "int4 group 128 scale float32 offset 8",
+        "int4 group 32 scale float16 minimum super 256 sub 8"})
+    for (const Extents extents : {Extents{33, 256}, Extents{40, 4352}}) {
+      const QuantSpec spec = spec_of(form);
+      RandomWeights random(19);
+      const std::vector<QuantizedTensor> weights = {
+          random.weight(spec, extents.outputs, extents.columns)};
+      const NodeView view{
+          {ValueType::tensor(spec == QuantSpec::floating(DataType::kFloat16) ? DataType::kFloat16
+                                                                             : DataType::kBFloat16,
+                             {Dim(1), Dim(extents.columns)})},
+          {ValueType::tensor(DataType::kFloat32, {Dim(1), Dim(extents.outputs)})},
+          {{"w", weights[0].shape, spec}}};
+      int served = 0;
+      for (const KernelEntry<Linear>& entry : device_kernels<Linear>())
+        if (std::string(entry.name).find("stream") != std::string::npos)
+          served += entry.reject(Linear{}, view, test_features()).empty() ? 1 : 0;
+      EXPECT_EQ(served, 2) << form;
+      for (const std::int64_t rows : {0, 1, 2, 7, 8, 16, 33, 128}) {
+        if (extents.columns > 256 && rows > 16) continue;  // the reference is slow
+        expect_linear_agrees(Linear{}, random_tensor({rows, extents.columns}, 3), weights,
+                             std::string(form) + " rows " + std::to_string(rows));
+      }
+    }
+}
+
 TEST(CudaLinear, OddExtents) {
   TENON_NEEDS_GPU();
   for (const std::int64_t columns : {1, 3, 17, 130})
@@ -135,18 +183,20 @@ TEST(CudaLinear, OddExtents) {
 
 TEST(CudaLinear, Gated) {
   TENON_NEEDS_GPU();
-  for (const char* form :
-       {"bfloat16", "float16", "float32", "int4 group 32 scale float16 offset 8"})
-    for (const bool bias : {false, true}) {
-      const QuantSpec spec = spec_of(form);
-      RandomWeights random(13);
-      std::vector<QuantizedTensor> weights = {random.weight(spec, 88, 256),
-                                              random.weight(spec, 88, 256)};
-      for (int i = 0; bias && i < 2; ++i)
-        weights.push_back(QuantizedTensor::from(random_tensor({88}, 5)));
-      expect_linear_agrees(GatedLinear{.kind = ActivationKind::kSilu, .has_bias = bias},
-                           random_tensor({70, 256}, 3, 0.5F), weights, form);
-    }
+  for (const char* form : {"bfloat16", "float16", "float32", "float8_e4m3",
+                           "int8 group row scale float32", "int4 group 32 scale float16 offset 8"})
+    for (const bool bias : {false, true})
+      for (const std::int64_t rows : {1, 9, 70}) {
+        const QuantSpec spec = spec_of(form);
+        RandomWeights random(13);
+        std::vector<QuantizedTensor> weights = {random.weight(spec, 88, 256),
+                                                random.weight(spec, 88, 256)};
+        for (int i = 0; bias && i < 2; ++i)
+          weights.push_back(QuantizedTensor::from(random_tensor({88}, 5)));
+        expect_linear_agrees(GatedLinear{.kind = ActivationKind::kSilu, .has_bias = bias},
+                             random_tensor({rows, 256}, 3, spec.bits == 8 ? 0.05F : 0.5F), weights,
+                             std::string(form) + " rows " + std::to_string(rows));
+      }
 }
 
 TEST(CudaLinear, Embedding) {
@@ -176,6 +226,9 @@ TEST(CudaLinear, Embedding) {
 TEST(CudaLinear, RowsDoNotDependOnEachOther) {
   TENON_NEEDS_GPU();
   RandomWeights random(17);
+  const auto storage_of = [](DataType activation) {
+    return activation == DataType::kFloat32 ? DataType::kFloat32 : DataType::kBFloat16;
+  };
   const std::vector<QuantizedTensor> weights = {random.weight(spec_of("bfloat16"), 128, 512)};
   const Tensor x = random_tensor({70, 512}, 3);
   const auto rows_of = [&](const KernelEntry<Linear>& entry, std::int64_t rows) {
@@ -185,18 +238,29 @@ TEST(CudaLinear, RowsDoNotDependOnEachOther) {
     c.inputs = {part};
     c.batch = make_batch({0}, {static_cast<std::int32_t>(rows)});
     NodeView view;
-    view.inputs = {ValueType::tensor(DataType::kFloat32, {Dim(rows), Dim(512)})};
+    const DataType storage = storage_of(entry.activation);
+    view.inputs = {ValueType::tensor(storage, {Dim(rows), Dim(512)})};
     view.outputs = {ValueType::tensor(DataType::kFloat32, {Dim(rows), Dim(128)})};
     view.weights = {{"w0", weights[0].shape, weights[0].spec}};
     DeviceStep step(c.batch);
-    return run_on_device(entry, Linear{}, view, c, DataType::kFloat32, weights, step)[0];
+    return run_on_device(entry, Linear{}, view, c, storage, weights, step)[0];
   };
+  int ran = 0;
   for (const KernelEntry<Linear>& entry : device_kernels<Linear>()) {
-    if (!entry.row_invariant || std::string(entry.name) != "linear_plain") continue;
+    if (!entry.row_invariant) continue;
+    NodeView view;
+    view.inputs = {ValueType::tensor(storage_of(entry.activation), {Dim(1), Dim(512)})};
+    view.outputs = {ValueType::tensor(DataType::kFloat32, {Dim(1), Dim(128)})};
+    view.weights = {{"w0", weights[0].shape, weights[0].spec}};
+    if (!entry.reject(Linear{}, view, test_features()).empty()) continue;
+    ++ran;
     const Tensor all = rows_of(entry, 70);
-    const Tensor one = rows_of(entry, 1);
-    EXPECT_EQ(std::memcmp(all.data(), one.data(), one.bytes()), 0) << entry.name;
+    for (const std::int64_t rows : {1, 2, 8, 16, 33}) {
+      const Tensor some = rows_of(entry, rows);
+      EXPECT_EQ(std::memcmp(all.data(), some.data(), some.bytes()), 0) << entry.name << " " << rows;
+    }
   }
+  EXPECT_EQ(ran, 2);  // plain, and the streaming kernel
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/attention_arguments.h"
 #include "backends/cuda/attention_tensor_core.h"
+#include "backends/cuda/fused_kernels.h"
 #include "backends/cuda/plain/plain_kernels.h"
 #include "backends/cuda/rope.h"
 
@@ -53,6 +54,7 @@ std::span<const KernelEntry<CacheWrite>> kernels(const CacheWrite*) {
 
 std::span<const KernelEntry<RopeCacheWrite>> kernels(const RopeCacheWrite*) {
   static const KernelEntry<RopeCacheWrite> list[] = {
+      {.name = "rope_cache_write_fused", .reject = reject, .make = make_fused, .needs = needs},
       {.name = "rope_cache_write_plain", .reject = reject, .make = make_plain, .needs = needs},
   };
   return list;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/device_weight.h"
 #include "backends/cuda/linear_cublaslt.h"
+#include "backends/cuda/linear_stream.h"
 #include "backends/cuda/plain/plain_kernels.h"
 
 namespace tenon::cuda {
@@ -51,10 +52,34 @@ constexpr KernelEntry<GatedLinear> gated_entry(const char* name) {
           .planned_workspace = cublaslt_workspace};
 }
 
+template <class OpT, DataType kType, bool kRowsApart>
+constexpr KernelEntry<OpT> stream_entry(const char* name) {
+  KernelEntry<OpT> entry{
+      .name = name,
+      .activation = kType,
+      .row_invariant = kRowsApart,
+      .reject =
+          [](const OpT& op, const NodeView& node, const DeviceFeatures& features) {
+            return reject_stream(op, node, features, kType);
+          },
+      .make =
+          [](const OpT& op, const NodeView& node, Weights weights, LoadContext& load) {
+            return make_stream(op, node, std::move(weights), load, kRowsApart);
+          },
+      .needs = [](const OpT& op,
+                  const NodeView& node) { return stream_needs(op, node, kRowsApart); }};
+  if (!kRowsApart) entry.planned_workspace = stream_workspace<OpT>;
+  return entry;
+}
+
 }  // namespace
 
 std::span<const KernelEntry<Linear>> kernels(const Linear*) {
   static const KernelEntry<Linear> list[] = {
+      stream_entry<Linear, DataType::kBFloat16, false>("linear_stream_bf16"),
+      stream_entry<Linear, DataType::kFloat16, false>("linear_stream_fp16"),
+      stream_entry<Linear, DataType::kBFloat16, true>("linear_stream_rows_bf16"),
+      stream_entry<Linear, DataType::kFloat16, true>("linear_stream_rows_fp16"),
       linear_entry<DataType::kBFloat16>("linear_cublaslt_bf16"),
       linear_entry<DataType::kFloat16>("linear_cublaslt_fp16"),
       linear_entry<DataType::kFloat32>("linear_cublaslt_fp32"),
@@ -65,6 +90,10 @@ std::span<const KernelEntry<Linear>> kernels(const Linear*) {
 
 std::span<const KernelEntry<GatedLinear>> kernels(const GatedLinear*) {
   static const KernelEntry<GatedLinear> list[] = {
+      stream_entry<GatedLinear, DataType::kBFloat16, false>("gated_linear_stream_bf16"),
+      stream_entry<GatedLinear, DataType::kFloat16, false>("gated_linear_stream_fp16"),
+      stream_entry<GatedLinear, DataType::kBFloat16, true>("gated_linear_stream_rows_bf16"),
+      stream_entry<GatedLinear, DataType::kFloat16, true>("gated_linear_stream_rows_fp16"),
       gated_entry<DataType::kBFloat16>("gated_linear_cublaslt_bf16"),
       gated_entry<DataType::kFloat16>("gated_linear_cublaslt_fp16"),
       gated_entry<DataType::kFloat32>("gated_linear_cublaslt_fp32"),

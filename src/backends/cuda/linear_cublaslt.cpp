@@ -20,39 +20,6 @@ std::size_t matrices(const GatedLinear&) { return 2; }
 std::int64_t out_of(const WeightUse& use) { return use.shape[0]; }
 std::int64_t in_of(const WeightUse& use) { return use.shape[1]; }
 
-// One weight alone has the canonical layout, so that a tied embedding shares it.
-PackedNeed packed_need(const NodeView& node, std::size_t count) {
-  if (count == 1) return canonical_need(node.weights[0]);
-  PackedNeed out;
-  for (std::size_t i = 0; i < count; ++i) {
-    out.key += node.weights[i].name + " ";
-    out.bytes += byte_count(node.weights[i].spec.float_type, node.weights[i].shape);
-  }
-  out.key += "rows joined";
-  return out;
-}
-
-const std::byte* pack(const NodeView& node, const Weights& weights, std::size_t count,
-                      LoadContext& load) {
-  if (count == 1)
-    return reinterpret_cast<const std::byte*>(
-        upload_canonical(node.weights[0], weights[0], load).codes);
-  const PackedNeed need = packed_need(node, count);
-  return load.get(need.key, need.bytes, [&](std::int64_t begin, std::span<std::byte> out) {
-    std::int64_t at = 0;  // of each weight in the whole
-    const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto bytes = static_cast<std::int64_t>(weights[i].codes.bytes());
-      const std::int64_t first = std::max(begin, at);
-      const std::int64_t last = std::min(end, at + bytes);
-      if (first < last)
-        std::copy_n(weights[i].codes.data() + (first - at), last - first,
-                    out.data() + (first - begin));
-      at += bytes;
-    }
-  });
-}
-
 struct Matrices {
   DataType type = DataType::kBFloat16;
   std::int64_t in = 0;
@@ -69,7 +36,7 @@ Matrices load_matrices(const OpT& op, const NodeView& node, const Weights& weigh
   m.type = node.weights[0].spec.float_type;
   m.in = in_of(node.weights[0]);
   for (std::size_t i = 0; i < count; ++i) m.out.push_back(out_of(node.weights[i]));
-  m.data = pack(node, weights, count, load);
+  m.data = load_joined(node, weights, count, load);
   for (std::size_t i = 0; op.has_bias && i < count; ++i)
     m.biases.push_back(upload_floats(node.weights[count + i], weights[count + i], load));
   return m;
@@ -129,6 +96,39 @@ std::unique_ptr<CudaKernel> make(const GatedLinear& op, Matrices m) {
 
 }  // namespace
 
+// One weight alone has the canonical layout, so that a tied embedding shares it.
+PackedNeed joined_need(const NodeView& node, std::size_t count) {
+  if (count == 1) return canonical_need(node.weights[0]);
+  PackedNeed out;
+  for (std::size_t i = 0; i < count; ++i) {
+    out.key += node.weights[i].name + " ";
+    out.bytes += byte_count(node.weights[i].spec.float_type, node.weights[i].shape);
+  }
+  out.key += "rows joined";
+  return out;
+}
+
+const std::byte* load_joined(const NodeView& node, const Weights& weights, std::size_t count,
+                             LoadContext& load) {
+  if (count == 1)
+    return reinterpret_cast<const std::byte*>(
+        upload_canonical(node.weights[0], weights[0], load).codes);
+  const PackedNeed need = joined_need(node, count);
+  return load.get(need.key, need.bytes, [&](std::int64_t begin, std::span<std::byte> out) {
+    std::int64_t at = 0;  // of each weight in the whole
+    const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto bytes = static_cast<std::int64_t>(weights[i].codes.bytes());
+      const std::int64_t first = std::max(begin, at);
+      const std::int64_t last = std::min(end, at + bytes);
+      if (first < last)
+        std::copy_n(weights[i].codes.data() + (first - at), last - first,
+                    out.data() + (first - begin));
+      at += bytes;
+    }
+  });
+}
+
 template <class OpT>
 std::string reject_cublaslt(const OpT& op, const NodeView& node, const DeviceFeatures& features,
                             DataType type) {
@@ -152,7 +152,7 @@ std::string reject_cublaslt(const OpT& op, const NodeView& node, const DeviceFea
 template <class OpT>
 std::vector<PackedNeed> cublaslt_needs(const OpT& op, const NodeView& node) {
   const std::size_t count = matrices(op);
-  std::vector<PackedNeed> needs = {packed_need(node, count)};
+  std::vector<PackedNeed> needs = {joined_need(node, count)};
   for (std::size_t i = 0; op.has_bias && i < count; ++i)
     needs.push_back(float_need(node.weights[count + i]));
   return needs;

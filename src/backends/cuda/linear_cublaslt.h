@@ -16,6 +16,12 @@ std::vector<PackedNeed> cublaslt_needs(const OpT& op, const NodeView& node);
 template <class OpT>
 std::unique_ptr<CudaKernel> make_cublaslt(const OpT& op, const NodeView& node, Weights weights,
                                           LoadContext& load);
+/// The node's first `count` matrices of plain elements, joined by rows: one copy for all that read
+/// them so.
+PackedNeed joined_need(const NodeView& node, std::size_t count);
+const std::byte* load_joined(const NodeView& node, const Weights& weights, std::size_t count,
+                             LoadContext& load);
+
 /// GatedLinear: gate and up of all rows, before the activation.
 std::int64_t cublaslt_workspace(const GatedLinear& op, const NodeView& node,
                                 const StepSizes& limits);

@@ -1,8 +1,7 @@
 // Rope, CacheWrite and RopeCacheWrite, plain. A block a token: the angles once, then every head;
 // the cache part is a warp a head.
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cuda/device/element.h"
-#include "backends/cuda/device/reduce.h"
+#include "backends/cuda/device/rotate_head.cuh"
 #include "backends/cuda/plain/plain_kernels.h"
 #include "backends/cuda/rope.h"
 
@@ -30,32 +29,6 @@ struct Write {
   DataType k_type, v_type;
 };
 
-__device__ std::int32_t length_of(const StepView& view, std::int32_t sequence) {
-  return sequence < 0 ? 0 : view.sequence_length[sequence];
-}
-
-// Feature d of a rotated head that begins at element `head`.
-__device__ float rotated(const void* x, DataType type, std::int64_t head, std::int32_t d,
-                         const RopeFrequencies& rope, const Angle* angles) {
-  const float self = load(x, type, head + d);
-  if (d >= rope.rotary_dim) return self;
-  const std::int32_t half = rope.rotary_dim / 2;
-  const bool neox = rope.style == RopeStyle::kNeox;
-  const std::int32_t pair = neox ? d % half : d / 2;
-  const bool is_first = neox ? d < half : d % 2 == 0;
-  const Angle angle = angles[pair];
-  if (is_first)
-    return self * angle.cosine - load(x, type, head + second_of_pair(rope, pair)) * angle.sine;
-  return self * angle.cosine + load(x, type, head + first_of_pair(rope, pair)) * angle.sine;
-}
-
-__device__ void fill_angles(const RopeFrequencies& rope, std::int32_t position, std::int32_t length,
-                            Angle* angles) {
-  for (std::int32_t i = threadIdx.x; i < rope.rotary_dim / 2; i += kThreads)
-    angles[i] = rope_angle(rope, i, position, length);
-  __syncthreads();
-}
-
 __global__ void __launch_bounds__(kThreads) rope_kernel(Rotation r, StepView view) {
   extern __shared__ Angle angles[];
   const std::int64_t token = blockIdx.x;
@@ -66,28 +39,6 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(Rotation r, StepView vie
     store(r.out, r.out_type, token * width + i,
           rotated(r.x, r.x_type, head, i % r.head_dim, r.rope, angles));
   }
-}
-
-// Writes one head's vector, by a warp. int8: one scale, symmetric.
-template <class Value>
-__device__ void write_head(const CacheLayer& layer, void* data, float* scales, std::int64_t row,
-                           Value value) {
-  const int lane = threadIdx.x % 32;
-  const std::int64_t first = row * layer.head_dim;
-  if (layer.dtype != DataType::kInt8) {
-    for (std::int32_t d = lane; d < layer.head_dim; d += 32)
-      store(data, layer.dtype, first + d, value(d));
-    return;
-  }
-  float largest = 0.F;
-  for (std::int32_t d = lane; d < layer.head_dim; d += 32)
-    largest = fmaxf(largest, fabsf(value(d)));
-  largest = warp_max(largest);
-  const float inverse = largest > 0.F ? 127.F / largest : 0.F;
-  for (std::int32_t d = lane; d < layer.head_dim; d += 32)
-    static_cast<std::int8_t*>(data)[first + d] =
-        static_cast<std::int8_t>(__float2int_rn(value(d) * inverse));
-  if (lane == 0) scales[row] = largest / 127.F;
 }
 
 __global__ void __launch_bounds__(kThreads) cache_write_kernel(Write w, StepView view) {

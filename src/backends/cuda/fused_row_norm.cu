@@ -1,0 +1,213 @@
+// Norm and AddNorm, a block a row: the row is read once, stays in registers, and is written once.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+
+#include "backends/cuda/device/element.h"
+#include "backends/cuda/device/launch_early.cuh"
+#include "backends/cuda/device/reduce.h"
+#include "backends/cuda/device_weight.h"
+#include "backends/cuda/fused_kernels.h"
+
+namespace tenon::cuda {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxVectors = 8;  // of four elements, a thread
+constexpr std::int64_t kMaxWidth = 4LL * kMaxVectors * kMaxThreads;
+
+struct RowNormArguments {
+  const void* a = nullptr;
+  const void* b = nullptr;  // AddNorm alone
+  void* sum = nullptr;      // likewise
+  void* out = nullptr;
+  DataType a_type, b_type, sum_type, out_type;
+  const float* gain = nullptr;  // offset already added
+  const float* bias = nullptr;
+  std::int32_t width = 0;
+  float eps = 0.F;
+  bool centred = false;  // LayerNorm takes the mean away
+};
+
+__device__ __forceinline__ float4 load_four(const void* data, DataType type, std::int64_t at) {
+  if (type == DataType::kFloat32)
+    return *reinterpret_cast<const float4*>(static_cast<const float*>(data) + at);
+  const uint2 raw = *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(data) + at);
+  float2 low;
+  float2 high;
+  if (type == DataType::kFloat16) {
+    low = __half22float2(reinterpret_cast<const __half2&>(raw.x));
+    high = __half22float2(reinterpret_cast<const __half2&>(raw.y));
+  } else {
+    low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
+    high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
+  }
+  return make_float4(low.x, low.y, high.x, high.y);
+}
+
+__device__ __forceinline__ void store_four(void* data, DataType type, std::int64_t at, float4 x) {
+  if (type == DataType::kFloat32) {
+    *reinterpret_cast<float4*>(static_cast<float*>(data) + at) = x;
+    return;
+  }
+  uint2 raw;
+  if (type == DataType::kFloat16) {
+    const __half2 low = __floats2half2_rn(x.x, x.y);
+    const __half2 high = __floats2half2_rn(x.z, x.w);
+    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
+                     reinterpret_cast<const std::uint32_t&>(high));
+  } else {
+    const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y);
+    const __nv_bfloat162 high = __floats2bfloat162_rn(x.z, x.w);
+    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
+                     reinterpret_cast<const std::uint32_t&>(high));
+  }
+  *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(data) + at) = raw;
+}
+
+// Over a block of any number of warps; all threads get it.
+__device__ __forceinline__ float sum_over_block(float x, float* shared) {
+  x = warp_sum(x);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  const int lane = threadIdx.x % 32;
+  return warp_sum(lane < static_cast<int>(blockDim.x) / 32 ? shared[lane] : 0.F);
+}
+
+__device__ __forceinline__ float total(float4 x) { return (x.x + x.y) + (x.z + x.w); }
+
+template <int kVectors>
+__global__ void __launch_bounds__(kMaxThreads, 1) row_norm_kernel(RowNormArguments n) {
+  __shared__ float shared[32];
+  let_next_start();
+  wait_for_inputs();
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * n.width;
+  const int vectors = n.width / 4;
+  float4 x[kVectors];
+  float sum = 0.F;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int at = static_cast<int>(threadIdx.x + i * blockDim.x);
+    x[i] = make_float4(0.F, 0.F, 0.F, 0.F);
+    if (at >= vectors) continue;
+    x[i] = load_four(n.a, n.a_type, row + 4 * at);
+    if (n.b != nullptr) {
+      const float4 b = load_four(n.b, n.b_type, row + 4 * at);
+      x[i] = make_float4(x[i].x + b.x, x[i].y + b.y, x[i].z + b.z, x[i].w + b.w);
+      store_four(n.sum, n.sum_type, row + 4 * at, x[i]);
+    }
+    sum += total(x[i]);
+  }
+  const auto count = static_cast<float>(n.width);
+  const float mean = n.centred ? sum_over_block(sum, shared) / count : 0.F;
+  float square = 0.F;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    if (static_cast<int>(threadIdx.x + i * blockDim.x) >= vectors) continue;
+    x[i] = make_float4(x[i].x - mean, x[i].y - mean, x[i].z - mean, x[i].w - mean);
+    square +=
+        total(make_float4(x[i].x * x[i].x, x[i].y * x[i].y, x[i].z * x[i].z, x[i].w * x[i].w));
+  }
+  const float factor = 1.F / sqrtf(sum_over_block(square, shared) / count + n.eps);
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int at = static_cast<int>(threadIdx.x + i * blockDim.x);
+    if (at >= vectors) continue;
+    const float4 gain = *reinterpret_cast<const float4*>(n.gain + 4 * at);
+    float4 bias = make_float4(0.F, 0.F, 0.F, 0.F);
+    if (n.bias != nullptr) bias = *reinterpret_cast<const float4*>(n.bias + 4 * at);
+    store_four(n.out, n.out_type, row + 4 * at,
+               make_float4(x[i].x * factor * gain.x + bias.x, x[i].y * factor * gain.y + bias.y,
+                           x[i].z * factor * gain.z + bias.z, x[i].w * factor * gain.w + bias.w));
+  }
+}
+
+class RowNorm final : public CudaKernel {
+ public:
+  RowNorm(NormKind kind, float eps, const float* gain, const float* bias) {
+    n_.gain = gain;
+    n_.bias = bias;
+    n_.eps = eps;
+    n_.centred = kind != NormKind::kRms;
+  }
+
+  void launch(std::span<const TensorRef> inputs, std::span<const TensorRef> outputs,
+              const StepContext& step) const override {
+    const TensorRef& x = inputs[0];
+    if (x.rows == 0) return;
+    RowNormArguments n = n_;
+    n.a = x.data;
+    n.a_type = x.dtype;
+    n.width = static_cast<std::int32_t>(x.width);
+    if (inputs.size() == 2) {
+      n.b = inputs[1].data;
+      n.b_type = inputs[1].dtype;
+      n.sum = outputs[0].data;
+      n.sum_type = outputs[0].dtype;
+    }
+    const TensorRef& out = outputs[inputs.size() - 1];
+    n.out = out.data;
+    n.out_type = out.dtype;
+    const std::int64_t vectors = x.width / 4;
+    // Two vectors a thread: of enough threads to hide the loads, and not too many to wait for.
+    const std::int64_t threads =
+        std::clamp<std::int64_t>((vectors / 2 + 31) / 32 * 32, 32, kMaxThreads);
+    const auto run = [&](auto kernel) {
+      launch_early(kernel, "row_norm", dim3(static_cast<unsigned>(x.rows)),
+                   static_cast<unsigned>(threads), 0, step.features->capability >= 90, step.stream,
+                   n);
+    };
+    const std::int64_t each = (vectors + threads - 1) / threads;
+    if (each <= 2)
+      run(row_norm_kernel<2>);
+    else if (each <= 4)
+      run(row_norm_kernel<4>);
+    else
+      run(row_norm_kernel<kMaxVectors>);
+  }
+
+ private:
+  RowNormArguments n_;
+};
+
+std::string reject(NormKind kind, std::int64_t groups, const NodeView& node) {
+  if (kind == NormKind::kGroup && groups > 1) return "groups of features";
+  const std::int64_t width = node.inputs[0].shape.back().extent;
+  if (width % 4 != 0) return "width " + std::to_string(width) + " is no multiple of 4";
+  if (width > kMaxWidth) return "width " + std::to_string(width) + " is too large";
+  for (const auto* types : {&node.inputs, &node.outputs})
+    for (const ValueType& type : *types)
+      if (type.dtype != DataType::kFloat32 && type.dtype != DataType::kFloat16 &&
+          type.dtype != DataType::kBFloat16)
+        return std::string("a value stored as ") + to_string(type.dtype);
+  return {};
+}
+
+template <class OpT>
+std::unique_ptr<CudaKernel> make(const OpT& op, const NodeView& node, const Weights& weights,
+                                 LoadContext& load) {
+  const float* gain = upload_floats(node.weights[0], weights[0], load, op.weight_offset);
+  const float* bias = op.has_bias ? upload_floats(node.weights[1], weights[1], load) : nullptr;
+  return std::make_unique<RowNorm>(op.kind, op.eps, gain, bias);
+}
+
+}  // namespace
+
+std::string reject_row_norm(const Norm& op, const NodeView& node, const DeviceFeatures&) {
+  return reject(op.kind, op.groups, node);
+}
+std::string reject_row_norm(const AddNorm& op, const NodeView& node, const DeviceFeatures&) {
+  return reject(op.kind, 1, node);
+}
+
+std::unique_ptr<CudaKernel> make_row_norm(const Norm& op, const NodeView& node, Weights weights,
+                                          LoadContext& load) {
+  return make(op, node, weights, load);
+}
+std::unique_ptr<CudaKernel> make_row_norm(const AddNorm& op, const NodeView& node, Weights weights,
+                                          LoadContext& load) {
+  return make(op, node, weights, load);
+}
+
+}  // namespace tenon::cuda

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/linear_stream.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "backends/cuda/cublaslt.h"
+#include "backends/cuda/device/epilogue.h"
+#include "backends/cuda/device_weight.h"
+#include "backends/cuda/linear_cublaslt.h"
+#include "core/check.h"
+
+namespace tenon::cuda {
+namespace {
+
+constexpr std::int64_t kStreamRows = 2;         // of 16-bit matrices: more go to cuBLASLt
+constexpr std::int64_t kPackedStreamRows = 16;  // of others: dequantizing is worth it beyond
+constexpr int kXBytes = 64 * 1024;              // of x in shared memory, about
+constexpr int kXPadding = 64;                   // rows of x begin half the banks apart
+constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;  // dequantized at a time: fits in L2
+constexpr std::int64_t kMostBlocks = 65535;
+
+std::size_t matrices(const Linear& op) { return static_cast<std::size_t>(op.segments); }
+std::size_t matrices(const GatedLinear&) { return 2; }
+
+DataType x_type(const NodeView& node) { return node.inputs[0].dtype; }
+
+PackedNeed bias_need(const NodeView& node, std::size_t count, const PackedMatrix& form) {
+  PackedNeed out;
+  for (std::size_t i = 0; i < count; ++i) out.key += node.weights[count + i].name + " ";
+  out.key += "joined";
+  out.bytes = form.rows * static_cast<std::int64_t>(sizeof(float));
+  return out;
+}
+
+const float* load_bias(const NodeView& node, const Weights& weights, std::size_t count,
+                       const PackedMatrix& form, LoadContext& load) {
+  std::vector<float> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Tensor plain = dequantize(weights[count + i]);
+    const auto* values = plain.view().as<float>();
+    all.insert(all.end(), values, values + plain.view().elements());
+  }
+  return reinterpret_cast<const float*>(
+      load.get(bias_need(node, count, form).key, std::as_bytes(std::span(all))));
+}
+
+std::int64_t piece_rows(const PackedMatrix& form) {
+  const std::int64_t rows = kPieceBytes / (2 * form.columns) / 64 * 64;
+  return std::min(form.rows, std::max<std::int64_t>(rows, 64));
+}
+
+// Workspace: the dequantized piece, then gate and up of all rows.
+std::int64_t piece_bytes(const PackedMatrix& form) {
+  if (form.kind == CodeKind::k16Bit) return 0;
+  return aligned(2 * piece_rows(form) * form.columns);
+}
+
+// cuBLASLt wants rows of 16 bytes, and pieces that begin so.
+bool outputs_suit_cublaslt(const NodeView& node, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i)
+    if (node.weights[i].shape[0] % 8 != 0) return false;
+  for (const ValueType& output : node.outputs)
+    if (output.dtype != DataType::kFloat32 && output.dtype != x_type(node)) return false;
+  return true;
+}
+
+class LinearStream final : public CudaKernel {
+ public:
+  struct Parts {
+    GemvArguments arguments;            // without x and outputs
+    std::unique_ptr<CudaKernel> large;  // 16-bit matrices: cuBLASLt's kernel
+    bool dequantizes = false;           // others: whether many rows may go to cuBLASLt
+    std::int64_t workspace = 0;         // planned for StepSizes{.tokens = 0} …
+    std::int64_t token_workspace = 0;   // … and for each token
+  };
+  explicit LinearStream(Parts parts) : p_(std::move(parts)) {}
+
+  void launch(std::span<const TensorRef> inputs, std::span<const TensorRef> outputs,
+              const StepContext& step) const override {
+    const std::int64_t rows = inputs[0].rows;
+    if (rows == 0) return;
+    const bool blas = step.cublaslt != nullptr;
+    if (blas && p_.large != nullptr && rows > kStreamRows)
+      p_.large->launch(inputs, outputs, step);
+    else if (blas && p_.dequantizes && rows > kPackedStreamRows)
+      multiply_dequantized(inputs[0], outputs, step);
+    else
+      stream(inputs[0], outputs, step);
+  }
+
+  std::int64_t workspace_bytes(const StepSizes& limits) const override {
+    return p_.workspace + limits.tokens * p_.token_workspace;
+  }
+
+ private:
+  void stream(const TensorRef& x, std::span<const TensorRef> outputs,
+              const StepContext& step) const {
+    GemvArguments a = p_.arguments;
+    a.x = x.as<const std::uint8_t>();
+    a.x_rows = x.rows;
+    a.segments = static_cast<std::int32_t>(outputs.size());
+    std::int32_t begin = 0;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      a.out[i] = {outputs[i].data, outputs[i].width, begin, outputs[i].dtype};
+      begin += static_cast<std::int32_t>(outputs[i].width);
+    }
+    const GemvLaunch launch = plan_gemv(a, *step.features);
+    launch_gemv(a, launch, step.stream);
+  }
+
+  // Gate and up count as the halves of one output in workspace.
+  void multiply_dequantized(const TensorRef& x, std::span<const TensorRef> outputs,
+                            const StepContext& step) const {
+    const GemvArguments& a = p_.arguments;
+    const std::int64_t most = piece_rows(a.matrix);
+    std::byte* const both = step.workspace + piece_bytes(a.matrix);
+    std::int64_t begin = 0;
+    const std::size_t segments = a.gated ? 1 : outputs.size();
+    for (std::size_t s = 0; s < segments; ++s) {
+      TensorRef y = outputs[s];
+      if (a.gated) y = {both, DataType::kFloat32, x.rows, 2 * y.width};
+      for (std::int64_t at = 0; at < y.width; at += most) {
+        const std::int64_t count = std::min(most, y.width - at);
+        launch_dequantize(a.matrix, begin + at, count, step.workspace, step.stream);
+        const MatmulShape shape{DataType::kBFloat16, y.dtype, x.rows, count, a.columns, y.width};
+        step.cublaslt->matmul(shape, x.data, step.workspace,
+                              y.data + at * static_cast<std::int64_t>(size_of(y.dtype)),
+                              step.stream);
+      }
+      if (a.bias != nullptr && !a.gated)
+        launch_add_bias(y.data, y.dtype, a.bias + begin, y.rows, y.width, step.stream);
+      begin += y.width;
+    }
+    if (!a.gated) return;
+    const TensorRef& out = outputs[0];
+    launch_gate(a.kind, both, DataType::kFloat32, a.bias,
+                a.bias == nullptr ? nullptr : a.bias + out.width, out.data, out.dtype, out.rows,
+                out.width, step.stream);
+  }
+
+  Parts p_;
+};
+
+void describe_op(const Linear&, const NodeView&, GemvArguments&) {}
+void describe_op(const GatedLinear& op, const NodeView& node, GemvArguments& a) {
+  a.gated = true;
+  a.kind = op.kind;
+  a.up_begin = static_cast<std::int32_t>(node.weights[0].shape[0]);
+}
+
+std::int64_t token_bytes(const Linear&, const NodeView&) { return 0; }
+std::int64_t token_bytes(const GatedLinear&, const NodeView& node) {
+  return 2 * node.weights[0].shape[0] * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace
+
+GemvLaunch plan_gemv(GemvArguments& a, const DeviceFeatures& features, int warps) {
+  const bool grouped = a.matrix.step != ScaleStep::kRow;
+  const std::int64_t block_rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
+  const std::int64_t rows = a.gated ? a.up_begin : a.rows;
+  GemvLaunch out;
+  out.blocks = static_cast<unsigned>((rows + block_rows - 1) / block_rows);
+  const int chunk = gemv_chunk(a.matrix.kind);
+  a.chunks = (a.columns + chunk - 1) / chunk;
+  if (warps == 0) {
+    // One block a multiprocessor has all the warps that registers allow; several share them.
+    const int most = gemv_max_threads(grouped) / 32;
+    const std::int64_t each =
+        (out.blocks + features.multiprocessors - 1) / std::max(1, features.multiprocessors);
+    warps = std::clamp(each <= 1 ? most : each == 2 ? most / 2 : 4, 1, std::max(1, a.chunks));
+  }
+  out.threads = static_cast<unsigned>(warps * 32);
+  out.width = a.x_rows <= 8 ? 8 : 16;
+  out.passes = static_cast<unsigned>((a.x_rows + out.width - 1) / out.width);
+  const int steps = (a.chunks + warps - 1) / warps;
+  const int step_columns = warps * chunk;
+  const int count = static_cast<int>(std::min<std::int64_t>(a.x_rows, out.width));
+  const int in_piece = std::clamp(kXBytes / (count * step_columns * 2), 1, steps);
+  a.piece = in_piece * step_columns;
+  a.x_bytes = a.piece * 2 + kXPadding;
+  const int sums = warps * kGemvBlockRows * out.width * static_cast<int>(sizeof(float));
+  out.shared_bytes = std::max(count * a.x_bytes, sums);
+  TENON_ASSERT(out.shared_bytes <= kGemvMaxShared);
+  out.early = features.capability >= 90;
+  return out;
+}
+
+void launch_gemv(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream) {
+  switch (a.matrix.kind) {
+    case CodeKind::k16Bit: launch_gemv_16bit(a, launch, stream); return;
+    case CodeKind::kFloat8:
+    case CodeKind::kInt8: launch_gemv_8bit(a, launch, stream); return;
+    case CodeKind::kInt4: launch_gemv_4bit(a, launch, stream); return;
+  }
+}
+
+template <class OpT>
+std::string reject_stream(const OpT& op, const NodeView& node, const DeviceFeatures&,
+                          DataType type) {
+  if (x_type(node) != type) return fmt::format("x is stored as {}", to_string(x_type(node)));
+  const std::size_t count = matrices(op);
+  if (node.outputs.size() > kGemvMaxSegments)
+    return fmt::format("{} segments, at most {}", node.outputs.size(), kGemvMaxSegments);
+  const PackedForm form = packed_form(node, count, type);
+  if (!form.why.empty()) return form.why;
+  if (form.matrix.rows > kMostBlocks * kGemvBlockRows / 2) return "too many rows";
+  return {};
+}
+
+template <class OpT>
+std::vector<PackedNeed> stream_needs(const OpT& op, const NodeView& node, bool rows_apart) {
+  const std::size_t count = matrices(op);
+  const PackedMatrix form = packed_form(node, count, x_type(node)).matrix;
+  std::vector<PackedNeed> needs = packed_needs(node, count, form);
+  if (op.has_bias) needs.push_back(bias_need(node, count, form));
+  if (form.kind == CodeKind::k16Bit && !rows_apart && outputs_suit_cublaslt(node, count))
+    for (PackedNeed& need : cublaslt_needs(op, node)) needs.push_back(std::move(need));
+  return needs;
+}
+
+template <class OpT>
+std::int64_t stream_workspace(const OpT& op, const NodeView& node, const StepSizes& limits) {
+  const PackedMatrix form = packed_form(node, matrices(op), x_type(node)).matrix;
+  return piece_bytes(form) + limits.tokens * token_bytes(op, node);
+}
+
+template <class OpT>
+std::unique_ptr<CudaKernel> make_stream(const OpT& op, const NodeView& node, Weights weights,
+                                        LoadContext& load, bool rows_apart) {
+  const std::size_t count = matrices(op);
+  LinearStream::Parts parts;
+  GemvArguments& a = parts.arguments;
+  const PackedMatrix form = packed_form(node, count, x_type(node)).matrix;
+  a.matrix = load_packed(node, weights, count, form, load);
+  a.rows = static_cast<std::int32_t>(form.rows);
+  a.columns = static_cast<std::int32_t>(form.columns);
+  if (form.step == ScaleStep::kRow) a.row_scale = static_cast<const float*>(a.matrix.scale);
+  describe_op(op, node, a);
+  if (op.has_bias) a.bias = load_bias(node, weights, count, form, load);
+  if (!rows_apart) {
+    const bool suits = outputs_suit_cublaslt(node, count);
+    if (form.kind == CodeKind::k16Bit && suits)
+      parts.large = make_cublaslt(op, node, weights, load);
+    parts.dequantizes = form.kind != CodeKind::k16Bit && suits;
+    parts.workspace = piece_bytes(form);
+    parts.token_workspace = token_bytes(op, node);
+  }
+  return std::make_unique<LinearStream>(std::move(parts));
+}
+
+template std::string reject_stream(const Linear&, const NodeView&, const DeviceFeatures&, DataType);
+template std::string reject_stream(const GatedLinear&, const NodeView&, const DeviceFeatures&,
+                                   DataType);
+template std::vector<PackedNeed> stream_needs(const Linear&, const NodeView&, bool);
+template std::vector<PackedNeed> stream_needs(const GatedLinear&, const NodeView&, bool);
+template std::int64_t stream_workspace(const Linear&, const NodeView&, const StepSizes&);
+template std::int64_t stream_workspace(const GatedLinear&, const NodeView&, const StepSizes&);
+template std::unique_ptr<CudaKernel> make_stream(const Linear&, const NodeView&, Weights,
+                                                 LoadContext&, bool);
+template std::unique_ptr<CudaKernel> make_stream(const GatedLinear&, const NodeView&, Weights,
+                                                 LoadContext&, bool);
+
+}  // namespace tenon::cuda

@@ -1,0 +1,86 @@
+// linear_stream: Linear and GatedLinear over a packed matrix, for few rows at the speed of memory.
+// One launch for a node: segments (QKV), biases, and gate, up and activation in the epilogue.
+//
+// Few rows of x (all, where only row-invariant kernels may run, or cuBLASLt is not there) go
+// through the streaming kernel; more go through cuBLASLt: 16-bit matrices as they lie, others
+// dequantized to bfloat16 piece by piece in workspace. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backends/cuda/cuda_kernel.h"
+#include "backends/cuda/linear_packed.h"
+#include "ops/op_common.h"
+
+namespace tenon::cuda {
+
+inline constexpr int kGemvBlockRows = 32;  ///< rows of the matrix that a block has
+/// Of a block; scales of groups take registers.
+constexpr int gemv_max_threads(bool grouped) { return grouped ? 384 : 512; }
+inline constexpr int kGemvMaxSegments = 16;
+inline constexpr int kGemvStaticShared = 48 * 1024;  ///< what a launch may have without asking
+inline constexpr int kGemvMaxShared = 96 * 1024;
+
+/// Columns that a warp takes at a time.
+constexpr int gemv_chunk(CodeKind kind) { return kind == CodeKind::k16Bit ? 64 : 128; }
+
+struct GemvOutput {
+  void* data;
+  std::int64_t width;
+  std::int32_t begin;  ///< row of the matrix that is its first column
+  DataType type;
+};
+
+struct GemvArguments {
+  PackedMatrix matrix;
+  const std::uint8_t* x = nullptr;   ///< [x_rows, columns], 16-bit
+  const float* row_scale = nullptr;  ///< [rows] or null
+  const float* bias = nullptr;       ///< [rows] or null
+  std::int64_t x_rows = 0;
+  std::int32_t rows = 0;
+  std::int32_t columns = 0;
+  std::int32_t chunks = 0;
+  std::int32_t piece = 0;    ///< columns of x in shared memory at a time
+  std::int32_t x_bytes = 0;  ///< from one row of x there to the next
+  std::int32_t segments = 0;
+  bool gated = false;  ///< rows are gate's, then from up_begin on up's
+  std::int32_t up_begin = 0;
+  ActivationKind kind = ActivationKind::kIdentity;
+  GemvOutput out[kGemvMaxSegments] = {};
+};
+
+struct GemvLaunch {
+  unsigned passes = 0;  ///< groups of `width` rows of x
+  unsigned blocks = 0;
+  unsigned threads = 0;
+  int width = 8;  ///< 8 or 16
+  int shared_bytes = 0;
+  bool early = false;  ///< starts while the launch before it still runs (programmatic launch)
+};
+
+/// How a node's arguments are launched with `x_rows` rows: up to 16 a pass. `warps` 0: chosen from
+/// the matrix and the device alone, so that the order of sums is too.
+GemvLaunch plan_gemv(GemvArguments& arguments, const DeviceFeatures& features, int warps = 0);
+void launch_gemv(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream);
+
+// One a file of forms.
+void launch_gemv_16bit(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream);
+void launch_gemv_8bit(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream);
+void launch_gemv_4bit(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream);
+
+/// Rows [begin, begin + rows) of the matrix as bfloat16 [rows, columns].
+void launch_dequantize(const PackedMatrix& matrix, std::int64_t begin, std::int64_t rows, void* out,
+                       cudaStream_t stream);
+
+/// `type` of x as stored: float16 or bfloat16. `rows_apart`: any number of rows goes through the
+/// streaming kernel, so that a row depends on itself alone.
+template <class OpT>
+std::string reject_stream(const OpT& op, const NodeView& node, const DeviceFeatures& features,
+                          DataType type);
+template <class OpT>
+std::vector<PackedNeed> stream_needs(const OpT& op, const NodeView& node, bool rows_apart);
+template <class OpT>
+std::unique_ptr<CudaKernel> make_stream(const OpT& op, const NodeView& node, Weights weights,
+                                        LoadContext& load, bool rows_apart);
+template <class OpT>
+std::int64_t stream_workspace(const OpT& op, const NodeView& node, const StepSizes& limits);
+
+}  // namespace tenon::cuda
