@@ -39,6 +39,7 @@ struct Shared {
   std::uint32_t partial[kWarps];
   std::uint32_t most;
   bool is_last;
+  float2 units[512];  // largest exponents and totals of units that are added up: [unit][row]
 };
 
 template <int kHeadDim>
@@ -80,7 +81,8 @@ __device__ std::int32_t plan_step(const AttentionArguments& a, const StepView& v
     __syncthreads();
   }
   if (threadIdx.x == 0) before[sequences] = so_far;
-  atomicMax(&shared.most, most);
+  most = __reduce_max_sync(0xFFFFFFFFU, most);
+  if (lane == 0) atomicMax(&shared.most, most);
   __syncthreads();
   return static_cast<std::int32_t>(shared.most);
 }
@@ -159,7 +161,7 @@ struct Decode {
     const std::int32_t place = first_place(w) + lane % kTokens;
     const bool valid = place >= w.span.begin && place < w.span.end;
     const std::int32_t own =
-        valid ? static_cast<std::int32_t>(a.layer.row_of(w.slot, place, kv_head(w))) : -1;
+        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.slot, place, kv_head(w))) : -1;
     T* const keys = stages + stage * Stage<kHeadDim>::kElements;
     T* const values = keys + kTokens * Stage<kHeadDim>::kStride;
 #pragma unroll
@@ -278,6 +280,42 @@ struct Decode {
     }
   }
 
+  /// Adds up a pair's units from the workspace, several of them on their way at a time.
+  template <int kMostUnits>
+  __device__ void add_units(Sums& pair, const float* slots, int units, std::int32_t kept_rows,
+                            std::int32_t live_rows, Shared& shared) const {
+    const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
+    for (int i = threadIdx.x; i < units * live_rows; i += kThreads) {
+      const int unit = i / live_rows;
+      const int row = i - unit * live_rows;
+      const float* const from = slots + unit * floats + row;
+      shared.units[unit * kMostRows + row] = make_float2(__ldcg(from), __ldcg(from + kept_rows));
+    }
+    __syncthreads();
+    constexpr int kBatch = Sums::kElements <= 8 ? 8 : Sums::kElements <= 16 ? 4 : 2;
+    for (int first = 0; first < units; first += kBatch) {
+      float part[kBatch][Sums::kElements];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j)
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i)
+          part[j][i] = first + j < units && Sums::row(i) < live_rows
+                           ? __ldcg(slots + (first + j) * floats + 2 * kept_rows + i * kThreads +
+                                    threadIdx.x)
+                           : 0.F;
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j >= units) break;
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i) {
+          if (Sums::row(i) >= live_rows) break;
+          const float2 unit = shared.units[(first + j) * kMostRows + Sums::row(i)];
+          pair.take(i, part[j][i], unit.x, unit.y);
+        }
+      }
+    }
+  }
+
   __device__ void write(const DecodeWalk& w, const Sums& sums) const {
     const std::int64_t first =
         (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
@@ -310,9 +348,16 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
 
   constexpr int kStages = Stage<kHeadDim>::kCount;
   const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, before, shared);
-  const DecodePlan plan{
-      l.arguments,     l.view, before, l.sequences, l.arguments.kv_heads * d.row_blocks,
-      unit_tiles(most)};
+  const std::int32_t pairs = l.arguments.kv_heads * d.row_blocks;
+  constexpr int kMostUnits = most_decode_units(kMostRows);
+  static_assert(kMostUnits * kMostRows <= 512);
+  const DecodePlan plan{l.arguments,
+                        l.view,
+                        before,
+                        l.sequences,
+                        pairs,
+                        kMostUnits,
+                        unit_tiles(most, pairs, kMostUnits)};
   const std::uint64_t share = plan.share();
   DecodeWalk at;
   at.start(plan, blockIdx.x * share, share);
@@ -338,9 +383,15 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
   const std::int32_t kept_rows = min(kMostRows, group);  // of a unit in the workspace
   const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
   std::uint32_t units_done = 0;  // of the pair, by this block
+  std::int32_t first_owner = 0;  // blocks that compute the pair
+  std::int32_t last_owner = 0;
   int reading = 0;
   while (at.valid) {
-    if (D::kKeepsQueries && fresh_pair) d.load_queries(at, 0, q);
+    if (fresh_pair) {
+      if constexpr (D::kKeepsQueries) d.load_queries(at, 0, q);
+      first_owner = at.owner(0, share);
+      last_owner = at.owner((at.units() - 1) * at.unit, share);
+    }
     fresh_pair = false;
     if (fresh_unit) {
       softmax[0] = softmax[1] = {};
@@ -365,14 +416,14 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
         reinterpret_cast<float*>(const_cast<T*>(d.stages) + read * Stage<kHeadDim>::kElements),
         shared, sums, softmax);
     __syncthreads();
-    const std::int32_t first_owner = done.owner(0, share);
-    const std::int32_t last_owner = done.owner((done.units() - 1) * done.unit, share);
+    const std::int32_t live_rows = d.rows(done);
     float* const slots = reinterpret_cast<float*>(l.workspace) +
-                         static_cast<std::int64_t>(first_owner) * kMostDecodeUnits * floats;
+                         static_cast<std::int64_t>(first_owner) * kMostUnits * floats;
     float* const slot = slots + done.tile / done.unit * floats;
 #pragma unroll
     for (int i = 0; i < D::Sums::kElements; ++i) {
       const int row = D::Sums::row(i);
+      if (row >= live_rows) break;
       float largest = shared.largest[0][row];
       for (int other = 1; other < kWarps; ++other)
         largest = fmaxf(largest, shared.largest[other][row]);
@@ -389,7 +440,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
       }
       if (first_owner == last_owner) {
         pair.take(i, sum, largest, total);
-      } else if (row < d.rows(done)) {
+      } else {
         slot[2 * kept_rows + i * kThreads + threadIdx.x] = sum;
         if ((i * kThreads + threadIdx.x) % kHeadDim == 0) {
           slot[row] = largest;
@@ -411,16 +462,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
         __syncthreads();
         if (shared.is_last) {
           __threadfence();
-          for (int unit = 0; unit < done.units(); ++unit) {
-            const float* const from = slots + unit * floats;
-#pragma unroll
-            for (int i = 0; i < D::Sums::kElements; ++i) {
-              const int row = D::Sums::row(i);
-              if (row < d.rows(done))
-                pair.take(i, __ldcg(from + 2 * kept_rows + i * kThreads + threadIdx.x),
-                          __ldcg(from + row), __ldcg(from + kept_rows + row));
-            }
-          }
+          d.template add_units<kMostUnits>(pair, slots, done.units(), kept_rows, live_rows, shared);
         }
       }
       if (first_owner == last_owner || shared.is_last) d.write(done, pair);
@@ -468,7 +510,8 @@ void run(const AttentionLaunch& l) {
 
 std::int64_t decode_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
   const std::int64_t rows = std::min<std::int64_t>(heads / kv_heads, kRows);
-  return kMostDecodeBlocks * kMostDecodeUnits * unit_floats(rows, head_dim) *
+  const int units = most_decode_units(heads / kv_heads <= 8 ? 8 : kRows);
+  return kMostDecodeBlocks * units * unit_floats(rows, head_dim) *
          static_cast<std::int64_t>(sizeof(float));
 }
 

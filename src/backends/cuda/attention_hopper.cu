@@ -274,11 +274,62 @@ struct Consumer {
   }
 
   __device__ void write() const {
+    float inverse[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float all = quad_sum(total[half]);
+      inverse[half] = all > 0.F ? 1.F / all : 0.F;
+    }
+    if (l.out_type == l.arguments.layer.dtype)
+      write_rows(inverse);
+    else
+      write_pairs(inverse);
+  }
+
+  /// In the cache's type: by way of shared memory, where the queries were, as whole rows.
+  __device__ void write_rows(const float (&inverse)[2]) const {
+    const int warp = thread / 32;
+    sync_warps(kGroupBarrier + group, 128);  // no product reads the queries any more
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int r = warp * 16 + half * 8 + lane / 4;
+#pragma unroll
+      for (int n = 0; n < kHeadDim / 8; ++n) {
+        const std::uint32_t to =
+            queries + n / 8 * (64 * 128) + r * 128 + ((n ^ r) & 7) * 16 + lane % 4 * 4;
+        asm volatile("st.shared.b32 [%0], %1;" ::"r"(to),
+                     "r"(pack<T>(sums[4 * n + 2 * half] * inverse[half],
+                                 sums[4 * n + 2 * half + 1] * inverse[half]))
+                     : "memory");
+      }
+    }
+    __syncwarp();
+    const std::int32_t heads = l.arguments.heads;
+    const std::int32_t per_key = heads / l.arguments.kv_heads;
+    constexpr int kPieces = kHeadDim / 8;
+#pragma unroll
+    for (int i = 0; i < 16 * kPieces / 32; ++i) {
+      const int r = warp * 16 + (i * 32 + lane) / kPieces;
+      const int piece = (i * 32 + lane) % kPieces;
+      const std::int32_t index = w.first_row + group * 64 + r;
+      if (index >= w.rows) continue;
+      uint4 value;
+      const std::uint32_t from =
+          queries + piece / 8 * (64 * 128) + r * 128 + ((piece ^ r) & 7) * 16;
+      asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                   : "r"(from)
+                   : "memory");
+      const std::int32_t token = index / per_key;
+      const std::int64_t head = static_cast<std::int64_t>(w.first_token + token) * heads +
+                                w.kv_head * per_key + (index - token * per_key);
+      *reinterpret_cast<uint4*>(static_cast<T*>(l.out) + head * kHeadDim + piece * 8) = value;
+    }
+  }
+  __device__ void write_pairs(const float (&inverse)[2]) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
       if (row[half].token >= w.tokens) continue;
-      const float inverse = all > 0.F ? 1.F / all : 0.F;
       const std::int64_t at =
           (static_cast<std::int64_t>(w.first_token + row[half].token) * l.arguments.heads +
            row[half].head) *
@@ -286,8 +337,8 @@ struct Consumer {
           lane % 4 * 2;
 #pragma unroll
       for (int n = 0; n < kHeadDim / 8; ++n)
-        store_pair(l.out, l.out_type, at + n * 8, sums[4 * n + 2 * half] * inverse,
-                   sums[4 * n + 2 * half + 1] * inverse);
+        store_pair(l.out, l.out_type, at + n * 8, sums[4 * n + 2 * half] * inverse[half],
+                   sums[4 * n + 2 * half + 1] * inverse[half]);
     }
   }
 };
@@ -299,6 +350,10 @@ __global__ void __launch_bounds__(kThreads, 1)
                   const __grid_constant__ CUtensorMap value_map) {
   using L = Layout<kHeadDim>;
   extern __shared__ char memory[];
+  if (threadIdx.x == 0) {
+    prefetch_map(key_map);
+    prefetch_map(value_map);
+  }
   const Work w = find_work(l);
   if (!w.valid) return;
   const std::uint32_t queries = (shared_address(memory) + 1023U) & ~1023U;

@@ -52,7 +52,7 @@ __device__ void load_tile(const CacheLayer& layer, T* keys, T* values, std::int3
     const std::int32_t place = first + row;
     const bool valid = place >= begin && place < end;
     const std::int64_t at =
-        valid ? layer.row_of(slot, place, kv_head) * kHeadDim + piece : std::int64_t{0};
+        valid ? cache_row(layer, slot, place, kv_head) * kHeadDim + piece : std::int64_t{0};
     copy_async(shared_address(keys + row * Shape::kStride + piece),
                static_cast<const T*>(layer.keys) + at, valid);
     copy_async(shared_address(values + row * Shape::kStride + piece),

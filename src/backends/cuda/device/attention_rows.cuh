@@ -12,6 +12,16 @@ namespace tenon::cuda {
 
 inline constexpr float kLog2E = 1.4426950408889634F;
 
+/// CacheLayer::row_of, without the 64-bit divisions that a device has no instruction for.
+__device__ inline std::int64_t cache_row(const CacheLayer& layer, std::int32_t slot,
+                                         std::int32_t place, std::int32_t head) {
+  const auto at = static_cast<std::uint32_t>(place);
+  const auto tokens = static_cast<std::uint32_t>(layer.block_tokens);
+  const std::uint32_t block = at / tokens;
+  return layer.row(layer.tables[static_cast<std::int64_t>(slot) * layer.table_stride + block], head,
+                   static_cast<std::int32_t>(at - block * tokens));
+}
+
 /// Softcap, alibi or a relative bias: scores are more than scaled products.
 inline bool has_score_extras(const AttentionArguments& a) {
   return a.softcap > 0.F || a.alibi_slopes != nullptr || a.relative_bias != nullptr;

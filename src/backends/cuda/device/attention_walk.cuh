@@ -11,9 +11,12 @@
 
 namespace tenon::cuda {
 
-inline constexpr int kDecodeTile = 64;       // tokens
-inline constexpr int kDecodeUnitTiles = 4;   // of a unit, at least
-inline constexpr int kMostDecodeUnits = 64;  // of a pair
+inline constexpr int kDecodeTile = 64;      // tokens
+inline constexpr int kDecodeUnitTiles = 4;  // of a unit, at least
+// Units of a pair at most: enough for one long sequence to occupy the device.
+inline constexpr int kFewDecodeUnits = 16;
+inline constexpr int kDecodeUnitsOfSequence = 256;
+__host__ __device__ constexpr int most_decode_units(int rows) { return rows > 8 ? 32 : 64; }
 
 /// Keys of a decode's sequence: tiles [first, first + tiles) by place / kDecodeTile.
 struct DecodeSpan {
@@ -33,8 +36,11 @@ __device__ inline DecodeSpan decode_span(const AttentionArguments& a, const Step
   return {static_cast<std::int32_t>(range.begin), static_cast<std::int32_t>(range.end)};
 }
 
-__device__ inline std::int32_t unit_tiles(std::int32_t tiles) {
-  return max(kDecodeUnitTiles, (tiles + kMostDecodeUnits - 1) / kMostDecodeUnits);
+/// Tiles of a unit of a pair with so many; `pairs`: of its sequence; `most`: most_decode_units().
+__device__ inline std::int32_t unit_tiles(std::int32_t tiles, std::int32_t pairs,
+                                          std::int32_t most) {
+  const std::int32_t units = min(most, max(kFewDecodeUnits, kDecodeUnitsOfSequence / pairs));
+  return max(kDecodeUnitTiles, (tiles + units - 1) / units);
 }
 
 /// `before[s]`: tiles of all sequences before s, in shared memory.
@@ -44,6 +50,7 @@ struct DecodePlan {
   const std::uint32_t* before = nullptr;  // [sequences + 1]
   std::int32_t sequences = 0;
   std::int32_t heads = 0;         // pairs of one sequence
+  std::int32_t most_units = 0;    // of a pair
   std::int32_t longest_unit = 0;  // tiles
 
   __device__ std::uint64_t total() const {
@@ -67,6 +74,7 @@ struct DecodeWalk {
   std::int32_t tile = 0;  // of the pair
   std::int32_t tiles = 0;
   std::int32_t unit = 0;  // tiles of a unit
+  std::int32_t left = 0;  // tiles of this unit, this one included
   bool valid = false;
   DecodeSpan span;  // of the sequence
   std::int32_t slot = 0;
@@ -77,7 +85,7 @@ struct DecodeWalk {
     slot = plan.view.slots[s];
     token = plan.view.token_begin[s];
     tiles = static_cast<std::int32_t>(plan.before[s + 1] - plan.before[s]);
-    unit = unit_tiles(tiles);
+    unit = unit_tiles(tiles, plan.heads, plan.most_units);
   }
   __device__ void start(const DecodePlan& plan, std::uint64_t begin, std::uint64_t share) {
     const std::uint64_t total = plan.total();
@@ -113,13 +121,13 @@ struct DecodeWalk {
         if (s < plan.sequences) enter(plan);
       }
     }
+    left = min(unit, tiles - tile);
     valid = s < plan.sequences && pair_at + static_cast<std::uint32_t>(tile) < end;
   }
-  __device__ bool ends_unit() const { return tile + 1 == tiles || (tile + 1) % unit == 0; }
+  __device__ bool ends_unit() const { return left == 1; }
   __device__ void next(const DecodePlan& plan) {
-    const bool settles = ends_unit();
     ++tile;
-    if (settles) settle(plan);
+    if (--left == 0) settle(plan);
   }
   __device__ std::int32_t units() const { return (tiles + unit - 1) / unit; }
   /// The block that computes the unit which begins at `tile_of_unit`.

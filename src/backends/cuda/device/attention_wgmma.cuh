@@ -37,6 +37,9 @@ __device__ inline void wait_for(std::uint32_t barrier, std::uint32_t parity) {
       "r"(parity)
       : "memory");
 }
+__device__ inline void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
 /// One box of a three-dimensional tensor map to shared memory; places outside are zeros.
 __device__ inline void copy_box(std::uint32_t to, const CUtensorMap& map, int x, int y, int z,
                                 std::uint32_t barrier) {
