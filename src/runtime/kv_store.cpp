@@ -130,9 +130,16 @@ std::int32_t KvStore::take(KvPool& pool) {
     push_out(pool, *first);
     // The next one's turn comes soon, and it has not been looked at for long.
     if (const KvNode* next = pool.first_to_leave(KvTier::kDevice)) {
+      // Often it is the parent of who just went, and warm; what it points to is not.
       __builtin_prefetch(next);
       __builtin_prefetch(&next->children);
       __builtin_prefetch(&next->places);
+      if (next->parent != nullptr) {
+        __builtin_prefetch(&*next->by_hash);
+        __builtin_prefetch(next->parent);
+        __builtin_prefetch(&next->parent->children);
+        __builtin_prefetch(next->places.data());
+      }
     }
   }
   return pool.take();
