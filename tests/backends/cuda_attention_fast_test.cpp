@@ -35,13 +35,14 @@ TEST(CudaAttentionFast, HeadSizesAndGroups) {
 
 TEST(CudaAttentionFast, LongRaggedContexts) {
   TENON_NEEDS_GPU();
-  for (const std::int64_t block : {16, 64, 128}) {
-    CacheCase c{.dtype = DataType::kBFloat16, .head_dim = 128, .block_tokens = block};
-    c.cached = {8191, 3, 1000, 17000, 2000, 0, 500};
+  for (const std::int64_t block : {16, 128}) {
+    CacheCase c{
+        .dtype = DataType::kBFloat16, .kv_heads = 1, .head_dim = 128, .block_tokens = block};
+    c.cached = {8191, 3, 1000, 4500, 2000, 0, 500};
     c.fresh = {1, 1, 1, 1, 60, 200, 1};
     BothCaches both(c);
     write_plainly(both, c);
-    const Attention op{.heads = 8, .kv_heads = 2, .head_dim = 128, .scale = 0.0884F};
+    const Attention op{.heads = 4, .kv_heads = 1, .head_dim = 128, .scale = 0.0884F};
     both.expect_attention_agrees(op, kRounding, describe(Op(op)), {c.dtype});
   }
 }
@@ -95,7 +96,7 @@ TEST(CudaAttentionFast, DecodeDoesNotDependOnCompany) {
   TENON_NEEDS_GPU();
   CacheCase c{.dtype = DataType::kBFloat16, .head_dim = 128};
   c.cached.clear();
-  for (int s = 0; s < 40; ++s) c.cached.push_back(s == 7 ? 20000 : 37 * s);
+  for (int s = 0; s < 40; ++s) c.cached.push_back(s == 7 ? 9000 : 37 * s);
   c.fresh.assign(c.cached.size(), 1);
   BothCaches both(c);
   write_plainly(both, c);
