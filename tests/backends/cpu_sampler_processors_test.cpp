@@ -4,80 +4,12 @@
 #include "backends/cpu/sampler_processors.h"
 
 #include <cmath>
-#include <map>
 
 #include "backends/cpu/sampler_draw.h"
-#include "core/file.h"
-#include "core/json.h"
-#include "cpu_sampler_support.h"
+#include "sampler_cases.h"
 
 namespace tenon::cpu {
 namespace {
-
-std::vector<std::int32_t> ids_of(const Json& json) {
-  std::vector<std::int32_t> out;
-  for (const Json& id : json.as_array("ids"))
-    out.push_back(static_cast<std::int32_t>(id.as_int("id")));
-  return out;
-}
-
-std::vector<float> row_of(const Json& json) {
-  std::vector<float> out;
-  for (const Json& x : json.as_array("row"))
-    out.push_back(x.is_null() ? kNever : static_cast<float>(x.as_double("x")));
-  return out;
-}
-
-SamplingParams params_of(const Json& json) {
-  SamplingParams params;
-  const std::map<std::string, float*> floats = {{"temperature", &params.temperature},
-                                                {"top_p", &params.top_p},
-                                                {"min_p", &params.min_p},
-                                                {"typical_p", &params.typical_p},
-                                                {"repetition_penalty", &params.repetition_penalty}};
-  const std::map<std::string, std::int32_t*> ints = {
-      {"top_k", &params.top_k},
-      {"prompt_ignore_length", &params.prompt_ignore_length},
-      {"no_repeat_ngram_size", &params.no_repeat_ngram_size},
-      {"min_tokens", &params.min_tokens}};
-  for (const auto& [key, value] : json.as_object("params")) {
-    if (const auto it = floats.find(key); it != floats.end()) {
-      *it->second = static_cast<float>(value.as_double(key));
-    } else if (const auto at = ints.find(key); at != ints.end()) {
-      *at->second = static_cast<std::int32_t>(value.as_int(key));
-    } else if (key == "bad_words") {
-      for (const Json& word : value.as_array(key)) params.bad_words.push_back(ids_of(word));
-    } else if (key == "logit_bias") {
-      for (const Json& pair : value.as_array(key))
-        params.logit_bias.emplace_back(static_cast<std::int32_t>(pair.as_array(key)[0].as_int(key)),
-                                       static_cast<float>(pair.as_array(key)[1].as_double(key)));
-    } else {
-      ADD_FAILURE() << "unknown parameter " << key;
-    }
-  }
-  return params;
-}
-
-SamplingState state_of(const Json& row) {
-  SamplingState state = with(params_of(row.at("params", "case")));
-  state.end_ids = ids_of(row.at("end_ids", "case"));
-  state.add_prompt(ids_of(row.at("prompt", "case")));
-  for (const std::int32_t token : ids_of(row.at("outputs", "case"))) state.record(token);
-  return state;
-}
-
-const Json& fixtures() {
-  static const Json file = [] {
-    const std::string path = std::string(TENON_TEST_DATA) + "/sampling/processors.json";
-    return Json::parse(read_file(path), path);
-  }();
-  return file;
-}
-
-std::vector<float> logits_of(const Json& row) {
-  const auto number = static_cast<std::size_t>(row.at("row", "case").as_int("row"));
-  return row_of(fixtures().at("rows", "file").as_array("rows").at(number));
-}
 
 void expect_row(const std::vector<float>& got, const std::vector<float>& expected) {
   ASSERT_EQ(got.size(), expected.size());
@@ -90,7 +22,7 @@ void expect_row(const std::vector<float>& got, const std::vector<float>& expecte
 }
 
 TEST(CpuSamplerProcessors, RowsAreThoseOfTransformers) {
-  const Json::Array& cases = fixtures().at("cases", "file").as_array("cases");
+  const Json::Array& cases = sampling_fixtures().at("cases", "file").as_array("cases");
   ASSERT_GT(cases.size(), 50U);
   for (const Json& row : cases) {
     SCOPED_TRACE(row.at("name", "case").as_string("name"));
@@ -110,7 +42,7 @@ std::vector<double> probabilities(const KeptTokens& kept, std::size_t vocabulary
 }
 
 TEST(CpuSamplerProcessors, KeptTokensAreThoseOfTransformers) {
-  const Json::Array& cases = fixtures().at("cases", "file").as_array("cases");
+  const Json::Array& cases = sampling_fixtures().at("cases", "file").as_array("cases");
   for (const char* isa : {"", "baseline"})
     for (const Json& row : cases) {
       SCOPED_TRACE(row.at("name", "case").as_string("name"));
@@ -132,7 +64,7 @@ TEST(CpuSamplerProcessors, KeptTokensAreThoseOfTransformers) {
 }
 
 TEST(CpuSamplerProcessors, BeamsRankWhatTransformersRanks) {
-  const Json::Array& cases = fixtures().at("beams", "file").as_array("beams");
+  const Json::Array& cases = sampling_fixtures().at("beams", "file").as_array("beams");
   ASSERT_EQ(cases.size(), 6U);
   for (const Json& row : cases) {
     SCOPED_TRACE(row.at("name", "case").as_string("name"));

@@ -355,12 +355,68 @@ TEST(CudaBackend, AStepThatIsRefusedLosesNoUpdate) {
   EXPECT_EQ(step(*gpu.executable, batch).sequences[0].tokens,
             step(*cpu.executable, batch).sequences[0].tokens);
   // What cannot be sampled is refused before anything changes, and the slot goes on.
-  SlotUpdate beam{.slot = 0};
-  beam.sampling = SamplingParams{.beam_width = 2};
-  EXPECT_THROW(gpu.executable->prepare(batch_of({{0, 7, {kLastSampledToken}}}, {beam})), Error);
+  SlotUpdate late{.slot = 0};
+  late.sampling = SamplingParams{.no_repeat_ngram_size = 2};
+  EXPECT_THROW(gpu.executable->prepare(batch_of({{0, 7, {kLastSampledToken}}}, {late})), Error);
   const Batch next = batch_of({{0, 7, {kLastSampledToken}}});
   EXPECT_EQ(step(*gpu.executable, next).sequences[0].tokens,
             step(*cpu.executable, next).sequences[0].tokens);
+}
+
+// Beams' parents are read as the batch before left them, though that batch's step was refused.
+TEST(CudaBackend, UpdatesOfARefusedStepComeFirst) {
+  TENON_NEEDS_GPU();
+  Loaded cpu(layer_program(), false);
+  Loaded gpu(layer_program(), true);
+  SlotUpdate parent = start_slot(0, {.temperature = 0.F, .frequency_penalty = 5.F});
+  parent.history = prompt_of(7, 1);
+  parent.outputs = {3, 4, 5};
+  SlotUpdate child = start_slot(1, {.temperature = 0.F, .frequency_penalty = 5.F});
+  const Batch refused = batch_of({{0, kBlocks * kBlock, {1}}}, {parent, child});
+  EXPECT_THROW(cpu.executable->prepare(refused), Error);
+  EXPECT_THROW(gpu.executable->prepare(refused), Error);
+  SlotUpdate follow{.slot = 1};
+  follow.parent = 0;
+  follow.outputs = {6};
+  SlotUpdate anew = start_slot(0);
+  const Batch first = batch_of({{1, 0, prompt_of(7, 1)}}, {anew, follow});
+  const Batch second = batch_of({{1, 7, {kLastSampledToken}}});
+  for (const Batch& batch : {first, second})
+    EXPECT_EQ(step(*gpu.executable, batch).sequences[0].tokens,
+              step(*cpu.executable, batch).sequences[0].tokens);
+}
+
+TEST(CudaBackend, ADecodeStepTakesNoMemoryAndWaitsOnce) {
+  TENON_NEEDS_GPU();
+  Loaded gpu(layer_program(), true);
+  const SamplingParams params{.top_p = 0.9F,
+                              .repetition_penalty = 1.2F,
+                              .logit_bias = {{3, 1.F}},
+                              .no_repeat_ngram_size = 3,
+                              .bad_words = {{1, 2}},
+                              .seed = 4,
+                              .logprobs = 5};
+  std::vector<SlotUpdate> updates;
+  std::vector<Rows> prompts;
+  std::vector<Rows> decodes;
+  for (std::int32_t slot = 0; slot < 3; ++slot) {
+    updates.push_back(start_slot(slot, params));
+    updates.back().history = prompt_of(6, slot);
+    prompts.push_back({slot, 0, updates.back().history});
+    decodes.push_back({slot, 6, {kLastSampledToken}});
+  }
+  step(*gpu.executable, batch_of(prompts, updates));
+  LateInputs late;
+  late.allowed_tokens = {{~0U, ~0U, ~0U}, {}, {}};
+  for (int i = 0; i < 20; ++i) {
+    const RuntimeCalls before = runtime_calls();
+    step(*gpu.executable, batch_of(decodes), late);
+    const RuntimeCalls after = runtime_calls();
+    for (Rows& row : decodes) ++row.cached;
+    if (i < 6) continue;  // uploads have grown, the step has been recorded
+    EXPECT_EQ(after.allocations, before.allocations) << "step " << i;
+    EXPECT_LE(after.waits, before.waits + 1) << "step " << i;
+  }
 }
 
 TEST(CudaBackend, RefusesStepsThatWereNotPlanned) {

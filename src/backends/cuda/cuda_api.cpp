@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/cuda_api.h"
 
+#include <atomic>
+
 #include "core/check.h"
 
 namespace tenon::cuda {
+namespace {
+
+std::atomic<std::int64_t> allocations{0};
+std::atomic<std::int64_t> waits{0};
+
+}  // namespace
+
+RuntimeCalls runtime_calls() { return {.allocations = allocations, .waits = waits}; }
 
 void check(cudaError_t code, const char* what) {
   if (code == cudaSuccess) return;
@@ -34,7 +44,10 @@ Stream::~Stream() {
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
-void Stream::synchronize() const { check(cudaStreamSynchronize(stream_), "wait for a stream"); }
+void Stream::synchronize() const {
+  ++waits;
+  check(cudaStreamSynchronize(stream_), "wait for a stream");
+}
 
 void Stream::wait(cudaEvent_t event) const {
   check(cudaStreamWaitEvent(stream_, event, 0), "order streams");
@@ -59,10 +72,15 @@ bool Event::done() const {
   return true;
 }
 
-void Event::synchronize() const { check(cudaEventSynchronize(event_), "work on the device"); }
+void Event::synchronize() const {
+  if (done()) return;
+  ++waits;
+  check(cudaEventSynchronize(event_), "work on the device");
+}
 
 DeviceBuffer::DeviceBuffer(std::int64_t bytes, const char* what) : bytes_(bytes) {
   if (bytes == 0) return;
+  ++allocations;
   const cudaError_t code =
       cudaMalloc(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(bytes));
   if (code == cudaErrorMemoryAllocation) {
@@ -84,6 +102,7 @@ DeviceBuffer::~DeviceBuffer() {
 
 PinnedBuffer::PinnedBuffer(std::int64_t bytes, const char* what) : bytes_(bytes) {
   if (bytes == 0) return;
+  ++allocations;
   check(cudaHostAlloc(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(bytes),
                       cudaHostAllocDefault),
         what);

@@ -18,6 +18,14 @@ void check(cudaError_t code, const char* what);
 /// After a launch: what the launch itself refused (grid, shared memory, no code for this device).
 void check_launch(const char* kernel);
 
+/// How often memory was asked for, and how often the host really waited for the device, in this
+/// process: a step is to do little of either.
+struct RuntimeCalls {
+  std::int64_t allocations = 0;  ///< of device and of page-locked memory
+  std::int64_t waits = 0;        ///< for streams, and for events that were not there yet
+};
+RuntimeCalls runtime_calls();
+
 /// Makes `device` current for the calling thread, and the one before again at the end.
 class DeviceGuard {
  public:

@@ -32,6 +32,17 @@ std::int64_t vocabulary_of(const ProgramDescription& program) {
   return type.shape[1].extent;
 }
 
+SamplerSizes sampler_sizes(const ProgramDescription& program) {
+  std::int64_t length = program.sequence_length;
+  if (length == 0)
+    for (const CacheGroupDescription& group : program.cache)
+      length = std::max(length, group.blocks * group.tokens_per_block);
+  return {.slots = program.slots,
+          .sequences = program.limits.sequences,
+          .vocabulary = vocabulary_of(program),
+          .sequence_length = length};
+}
+
 StepSizes sizes_of(const Batch& batch) {
   return {.tokens = batch.tokens(),
           .sequences = batch.sequences(),
@@ -59,8 +70,7 @@ std::vector<const std::int32_t*> table_places(const StepState& state, std::size_
 }  // namespace
 
 std::int64_t CudaExecutable::state_bytes(const ProgramDescription& program) {
-  return StepState::bytes(program) +
-         Sampler::bytes(program.slots, program.limits.sequences, vocabulary_of(program));
+  return StepState::bytes(program) + Sampler::bytes(sampler_sizes(program));
 }
 
 std::int64_t CudaExecutable::workspace_bytes(std::int64_t kernels, const DeviceFeatures& features) {
@@ -79,8 +89,7 @@ CudaExecutable::CudaExecutable(Parts parts)
       tables_(parts_.program.slots, parts_.program.cache, StepState::table_stride(parts_.program)),
       cache_(parts_.program.cache, table_places(state_, parts_.program.cache.size()),
              StepState::table_stride(parts_.program)),
-      sampler_(parts_.program.slots, parts_.program.limits.sequences, vocabulary_,
-               state_.last_tokens()),
+      sampler_(sampler_sizes(parts_.program), state_.last_tokens()),
       uploads_(kUploads),
       results_(std::make_shared<ResultPool>(parts_.program.limits.sequences)) {
   if (parts_.features.cublaslt) blas_ = std::make_unique<CublasLt>(blas_workspace_.data());
@@ -151,10 +160,9 @@ void CudaExecutable::prepare(const Batch& batch) {
   const DeviceGuard guard(parts_.features.device);
   verify(batch);
   check_limits(sizes_of(batch), parts_.program.limits);
-  if (vocabulary_ > 0) Sampler::check(batch.updates);
+  if (vocabulary_ > 0) sampler_.take(batch.updates);
   const std::vector<TableChange> changes = tables_.apply(batch.updates);
   unsent_changes_.insert(unsent_changes_.end(), changes.begin(), changes.end());
-  unsent_updates_.insert(unsent_updates_.end(), batch.updates.begin(), batch.updates.end());
   tables_.check(batch);
   if (logits_ >= 0) tables_.mark_sampled(batch);
   next_.upload = next_upload_;
@@ -162,7 +170,7 @@ void CudaExecutable::prepare(const Batch& batch) {
   Upload& upload = uploads_[next_.upload];
   upload.clear();
   next_.pieces = StepState::encode(batch, unsent_changes_, padded_sizes(batch), upload);
-  if (vocabulary_ > 0) next_.sampler = sampler_.encode(unsent_updates_, upload);
+  if (vocabulary_ > 0) next_.sampler = sampler_.encode(batch, upload);
   next_.batch = batch;
 }
 
@@ -224,7 +232,6 @@ void CudaExecutable::forward() {
     if (vocabulary_ > 0) sampler_.apply(step_.sampler, upload, stream_.get());
     state_.fill(step_.pieces, upload, stream_.get());
     unsent_changes_.clear();
-    unsent_updates_.clear();
     const StepContext step = context();
     if (is_decode(step_.batch))
       recorded_.run(step.sizes.sequences, stream_.get(), [&] { run_nodes(step); });
@@ -244,8 +251,8 @@ std::shared_ptr<StepHandle> CudaExecutable::sample(const LateInputs& late) {
       place = results_->take();
       if (logits_ >= 0)
         sampler_.sample(reinterpret_cast<const float*>(values_[static_cast<std::size_t>(logits_)]),
-                        state_.view(), step_.batch, late, place->memory.as<SampledSequence>(),
-                        stream_.get());
+                        state_.view(), step_.batch, step_.sampler, uploads_[step_.upload], late,
+                        *place, stream_.get());
       else
         std::fill_n(place->memory.as<SampledSequence>(), sequences, SampledSequence{});
       place->ready.record(stream_.get());

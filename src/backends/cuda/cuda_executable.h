@@ -83,7 +83,6 @@ class CudaExecutable final : public Executable {
   // What slots took over on the host and the device has not been sent: a step that fails before its
   // forward leaves it to the next.
   std::vector<TableChange> unsent_changes_;
-  std::vector<SlotUpdate> unsent_updates_;
   RecordedSteps recorded_;
   std::shared_ptr<ResultPool> results_;
   std::exception_ptr error_;

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "backends/cuda/sampler.h"
-
 namespace tenon::cuda {
 namespace {
 
@@ -66,7 +64,7 @@ std::shared_ptr<ResultPlace> ResultPool::take() {
   if (place == nullptr)
     place = std::make_unique<ResultPlace>(
         PinnedBuffer(sequences_ * static_cast<std::int64_t>(sizeof(SampledSequence)), "results"),
-        Event());
+        PinnedBuffer(), Event());
   return {place.release(), [pool = shared_from_this()](ResultPlace* used) {
             const std::lock_guard lock(pool->mutex_);
             pool->free_.emplace_back(used);
@@ -99,7 +97,7 @@ const StepResult& CudaStep::wait() {
   }
   const auto* sampled = place_->memory.as<const SampledSequence>();
   for (std::size_t s = 0; s < result_.sequences.size(); ++s)
-    result_.sequences[s] = to_result(sampled[s]);
+    result_.sequences[s] = to_result(sampled[s], place_->listed.as<const ListedToken>());
   read_ = true;
   return result_;
 }

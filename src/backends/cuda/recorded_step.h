@@ -1,5 +1,5 @@
 // Recorded steps: the launches of a decode step as a CUDA graph, one a bucket of batch sizes; and
-// the page-locked places that steps' results come back to.
+// handles of steps whose results are on their way.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,7 +11,7 @@
 
 #include "backends/backend.h"
 #include "backends/cuda/cuda_api.h"
-#include "backends/cuda/device/sampling_state.h"
+#include "backends/cuda/sampler.h"
 
 namespace tenon::cuda {
 
@@ -36,12 +36,6 @@ class RecordedSteps {
     cudaGraphExec_t graph = nullptr;
   };
   std::map<std::int64_t, Recording> recordings_;
-};
-
-/// Results of one step, and the event after which they are there.
-struct ResultPlace {
-  PinnedBuffer memory;  ///< SampledSequence [sequences]
-  Event ready;
 };
 
 /// Places that are used again once their step's handle is gone.
