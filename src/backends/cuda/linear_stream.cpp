@@ -184,6 +184,18 @@ GemvLaunch plan_gemv(GemvArguments& a, const DeviceFeatures& features, int warps
   const int sums = warps * kGemvBlockRows * out.width * static_cast<int>(sizeof(float));
   out.shared_bytes = std::max(count * a.x_bytes, sums);
   TENON_ASSERT(out.shared_bytes <= kGemvMaxShared);
+  a.blocks = static_cast<std::int32_t>(out.blocks);
+  out.grid_rows = out.blocks;
+  a.sums_begin = 0;
+  const int together_most = std::max(1, gemv_max_threads(grouped) / (warps * 32));
+  const unsigned slots =
+      static_cast<unsigned>(together_most * std::max(1, features.multiprocessors));
+  // Many rows of x cost as much as the block's rows of the matrix: fetched once, where they fit.
+  if (count > 2 && in_piece == steps && out.blocks > slots) {
+    out.grid_rows = slots;
+    a.sums_begin = count * a.x_bytes;
+    out.shared_bytes = a.sums_begin + sums;
+  }
   out.early = features.capability >= 90;
   return out;
 }

@@ -38,8 +38,10 @@ struct GemvArguments {
   std::int32_t rows = 0;
   std::int32_t columns = 0;
   std::int32_t chunks = 0;
-  std::int32_t piece = 0;    ///< columns of x in shared memory at a time
-  std::int32_t x_bytes = 0;  ///< from one row of x there to the next
+  std::int32_t piece = 0;       ///< columns of x in shared memory at a time
+  std::int32_t x_bytes = 0;     ///< from one row of x there to the next
+  std::int32_t blocks = 0;      ///< of rows of the matrix
+  std::int32_t sums_begin = 0;  ///< in shared memory; 0: where x was
   std::int32_t segments = 0;
   bool gated = false;  ///< rows are gate's, then from up_begin on up's
   std::int32_t up_begin = 0;
@@ -48,8 +50,9 @@ struct GemvArguments {
 };
 
 struct GemvLaunch {
-  unsigned passes = 0;  ///< groups of `width` rows of x
-  unsigned blocks = 0;
+  unsigned passes = 0;     ///< groups of `width` rows of x
+  unsigned blocks = 0;     ///< of rows of the matrix
+  unsigned grid_rows = 0;  ///< blocks launched for them; fewer: each takes several, with x at hand
   unsigned threads = 0;
   int width = 8;  ///< 8 or 16
   int shared_bytes = 0;

@@ -41,12 +41,15 @@ struct GemvForm {
                                                            : 3;
 };
 
+/// 16 bytes that are read once, or zeros. Predicated within: a branch would have to wait for them.
 __device__ __forceinline__ uint4 load_once(const void* from, bool there) {
-  uint4 out = make_uint4(0, 0, 0, 0);
-  if (there)
-    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
-                 : "l"(from));
+  uint4 out;
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\n"
+      "mov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
+      "@p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
+      : "=&r"(out.x), "=&r"(out.y), "=&r"(out.z), "=&r"(out.w)
+      : "l"(from), "r"(static_cast<int>(there)));
   return out;
 }
 
@@ -229,7 +232,7 @@ __device__ __forceinline__ float finished(const GemvArguments& a, int row, float
 // The warps' sums, added in their order; then bias, activation and rounding. `sums`:
 // [warps][kBlockRows][width].
 __device__ __forceinline__ void write_outputs(const GemvArguments& a, const float* sums, int width,
-                                              std::int64_t first, int count) {
+                                              int block, std::int64_t first, int count) {
   const int warps = static_cast<int>(blockDim.x) / 32;
   const auto total = [&](int row, int m) {
     float sum = 0.F;
@@ -237,7 +240,7 @@ __device__ __forceinline__ void write_outputs(const GemvArguments& a, const floa
     return sum;
   };
   const int rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
-  const int begin = static_cast<int>(blockIdx.y) * rows;
+  const int begin = block * rows;
   const int end = a.gated ? a.up_begin : a.rows;
   for (int i = threadIdx.x; i < rows * count; i += blockDim.x) {
     const int m = i / rows;
@@ -252,9 +255,8 @@ __device__ __forceinline__ void write_outputs(const GemvArguments& a, const floa
   }
 }
 
-__device__ __forceinline__ GemvRows rows_of_lane(const GemvArguments& a) {
+__device__ __forceinline__ GemvRows rows_of_lane(const GemvArguments& a, int block) {
   const int g = threadIdx.x % 32 / 4;
-  const int block = static_cast<int>(blockIdx.y);
   GemvRows out;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
@@ -285,54 +287,59 @@ __global__ void __launch_bounds__(gemv_max_threads(Form::kGrouped), 1)
   const int warps = static_cast<int>(blockDim.x) / 32;
   const int g = threadIdx.x % 32 / 4;
   const int t = threadIdx.x % 4;
-  const GemvRows rows = rows_of_lane(a);
-  GemvStage<Form> stages[kDepth];
-#pragma unroll
-  for (int d = 0; d + 1 < kDepth; ++d) load_stage<Form>(a, rows, warp + d * warps, stages[d]);
-  wait_for_inputs();
+  const int steps = (a.chunks + warps - 1) / warps;
+  const int step_columns = warps * Form::kChunk;
   const std::uint8_t* x[kTiles];
 #pragma unroll
   for (int n = 0; n < kTiles; ++n)
     x[n] = shared + min(g + 8 * n, count - 1) * a.x_bytes + (warp * Form::kChunk + 8 * t) * 2;
-  GemvSums<kTiles> total;
-  clear<kTiles>(total);
-  const int steps = (a.chunks + warps - 1) / warps;
-  const int step_columns = warps * Form::kChunk;
-  int in_piece = 0;  // steps since x was fetched
-  for (int begin = 0; begin < steps; begin += kDepth) {
+  auto* const sums = reinterpret_cast<float*>(shared + a.sums_begin);
+  bool fetched = false;  // all of x
+  for (int block = static_cast<int>(blockIdx.y); block < a.blocks;
+       block += static_cast<int>(gridDim.y)) {
+    const GemvRows rows = rows_of_lane(a, block);
+    GemvStage<Form> stages[kDepth];
 #pragma unroll
-    for (int d = 0; d < kDepth; ++d) {
-      const int step = begin + d;
-      if (step >= steps) break;
-      load_stage<Form>(a, rows, warp + (step + kDepth - 1) * warps,
-                       stages[(d + kDepth - 1) % kDepth]);
-      if (in_piece * step_columns == a.piece || step == 0) {
-        __syncthreads();
-        fetch_x(a, first, count, step * step_columns, shared);
-        __syncthreads();
-        in_piece = 0;
-      }
-      if (warp + step * warps < a.chunks) {
-        const std::uint8_t* here[kTiles];
+    for (int d = 0; d + 1 < kDepth; ++d) load_stage<Form>(a, rows, warp + d * warps, stages[d]);
+    if (!fetched) wait_for_inputs();
+    GemvSums<kTiles> total;
+    clear<kTiles>(total);
+    int in_piece = 0;  // steps since x was fetched
+    for (int begin = 0; begin < steps; begin += kDepth) {
 #pragma unroll
-        for (int n = 0; n < kTiles; ++n) here[n] = x[n] + in_piece * step_columns * 2;
-        multiply_stage<Form, kTiles>(a, stages[d], here, total);
+      for (int d = 0; d < kDepth; ++d) {
+        const int step = begin + d;
+        if (step >= steps) break;
+        load_stage<Form>(a, rows, warp + (step + kDepth - 1) * warps,
+                         stages[(d + kDepth - 1) % kDepth]);
+        if (!fetched && (in_piece * step_columns == a.piece || step == 0)) {
+          __syncthreads();
+          fetch_x(a, first, count, step * step_columns, shared);
+          __syncthreads();
+          in_piece = 0;
+        }
+        if (warp + step * warps < a.chunks) {
+          const std::uint8_t* here[kTiles];
+#pragma unroll
+          for (int n = 0; n < kTiles; ++n) here[n] = x[n] + in_piece * step_columns * 2;
+          multiply_stage<Form, kTiles>(a, stages[d], here, total);
+        }
+        ++in_piece;
       }
-      ++in_piece;
     }
+    fetched = a.piece >= steps * step_columns && a.sums_begin > 0;
+    __syncthreads();
+#pragma unroll
+    for (int r = 0; r < 4; ++r)
+#pragma unroll
+      for (int n = 0; n < kTiles; ++n) {
+        const float* const two = &total[r / 2][n][r % 2 * 2];
+        *reinterpret_cast<float2*>(sums + (warp * kGemvBlockRows + r * 8 + g) * kWidth + n * 8 +
+                                   2 * t) = make_float2(two[0], two[1]);
+      }
+    __syncthreads();
+    write_outputs(a, sums, kWidth, block, first, count);
   }
-  __syncthreads();
-  auto* const sums = reinterpret_cast<float*>(shared);
-#pragma unroll
-  for (int r = 0; r < 4; ++r)
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n) {
-      const float* const two = &total[r / 2][n][r % 2 * 2];
-      *reinterpret_cast<float2*>(sums + (warp * kGemvBlockRows + r * 8 + g) * kWidth + n * 8 +
-                                 2 * t) = make_float2(two[0], two[1]);
-    }
-  __syncthreads();
-  write_outputs(a, sums, kWidth, first, count);
 }
 
 /// Launches one form for up to 8, or up to 16 rows of x at a time.
@@ -343,7 +350,7 @@ void launch_form(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t 
       check(
           cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kGemvMaxShared),
           "linear_stream");
-    launch_early(kernel, "linear_stream", dim3(launch.passes, launch.blocks), launch.threads,
+    launch_early(kernel, "linear_stream", dim3(launch.passes, launch.grid_rows), launch.threads,
                  static_cast<std::size_t>(launch.shared_bytes), launch.early, stream, a);
   };
   if (launch.width == 8)
