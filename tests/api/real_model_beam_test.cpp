@@ -18,6 +18,10 @@ TEST(RealModel, BeamsOfTwentyPrompts) {
     GTEST_SKIP() << "THE REAL MODEL IS MISSING (" << file << "): run ./check or ./demo, or set "
                  << "TENON_REAL_MODEL";
   LlmOptions options;
+  const char* device = std::getenv("TENON_TEST_DEVICE");
+  options.device = device == nullptr ? "cpu" : device;
+  options.activation_dtype = "float32";
+  options.kv_cache_dtype = "float32";
   options.use_cache_folder = false;
   options.max_batch_size = 16;
   options.max_num_tokens = 128;

@@ -38,8 +38,13 @@ std::vector<std::int32_t> ids_of(const Json& json) {
   return ids;
 }
 
+/// TENON_TEST_DEVICE=cuda: the same tests on a GPU (tools/gpu_check.sh), as exactly.
 LlmOptions options() {
   LlmOptions options;
+  const char* device = std::getenv("TENON_TEST_DEVICE");
+  options.device = device == nullptr ? "cpu" : device;
+  options.activation_dtype = "float32";
+  options.kv_cache_dtype = "float32";
   options.use_cache_folder = false;
   options.max_batch_size = 4;
   options.max_num_tokens = 128;
