@@ -82,7 +82,8 @@ TEST_P(CacheReuse, EvictedBlocksComeBackFromHostMemoryAndDisk) {
   for (unsigned i = 0; i < 8; ++i) expected.push_back(answer(plain, random_ids(10 + i, 80)));
   const auto directory = std::filesystem::temp_directory_path();
   for (const bool disk : {false, true}) {
-    LlmOptions options = small_cache(160);  // one prompt and a half
+    LlmOptions options = small_cache(160);          // one prompt and a half
+    if (disk && options.device != "cpu") continue;  // a GPU swaps to the host's memory alone
     KvCacheConfig& cache = options.executor.kv_cache;
     cache.host_cache_bytes = disk ? 64 << 10 : 8 << 20;
     if (disk) cache.disk_cache_bytes = 16 << 20;

@@ -124,7 +124,9 @@ TEST(CudaHost, OnlyWhatLinearsReadIsStoredInSixteenBits) {
   EXPECT_THAT(storage_types(small_program(f32, bf16)), ElementsAre(f32, f32, f32, f32));
   ProgramDescription tapped = small_program(bf16, bf16);
   tapped.outputs.push_back(1);
-  EXPECT_THAT(storage_types(tapped), ElementsAre(f32, f32, f32, f32));
+  // Being readable changes nothing: hidden_states, which the head reads, once fell to the plain
+  // kernel.
+  EXPECT_THAT(storage_types(tapped), ElementsAre(f32, bf16, f32, f32));
 }
 
 }  // namespace

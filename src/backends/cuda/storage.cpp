@@ -64,9 +64,10 @@ std::vector<DataType> storage_types(const ProgramDescription& program) {
         read = is_16_bit(type) && is_16_bit(*read) ? DataType::kBFloat16 : DataType::kFloat32;
     }
   }
+  // An output that a node reads too is held as that node wants it: being readable must not change
+  // which kernel serves. Reading it converts.
   std::vector<bool> fixed(program.values.size());
-  for (const auto* list : {&program.inputs, &program.outputs})
-    for (const int value : *list) fixed[static_cast<std::size_t>(value)] = true;
+  for (const int value : program.inputs) fixed[static_cast<std::size_t>(value)] = true;
   for (const ProgramNode& node : program.nodes)
     for (const int output : node.outputs) {
       const auto at = static_cast<std::size_t>(output);
