@@ -2,6 +2,7 @@
 #include "engine/rank_worker.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tenon/error.h"
@@ -21,10 +22,12 @@ RankWorker::~RankWorker() {
 }
 
 std::future<void> RankWorker::post(std::function<void()> work) {
-  return enqueue(std::packaged_task<void()>([this, work = std::move(work)] {
+  return enqueue(std::packaged_task<void()>([this, work = std::move(work)]() mutable {
+    // What the work holds goes with it: it may hold the step that holds the task's future.
+    const std::function<void()> mine = std::exchange(work, nullptr);
     if (failure_) refuse();
     try {
-      work();
+      mine();
     } catch (...) {
       failure_ = std::current_exception();
       failed_ = true;

@@ -42,12 +42,7 @@ void SlotTables::apply(const SlotUpdate& update, const std::vector<Slot>& parent
     for (auto& table : slot.tables) table.clear();
     slot.has_token = false;
   }
-  for (const Slot& parent : parents) {
-    slot = parent;
-    for (std::size_t g = 0; g < groups_.size(); ++g)
-      if (!slot.tables[g].empty())
-        out.push_back({static_cast<std::int32_t>(g), update.slot, 0, slot.tables[g]});
-  }
+  for (const Slot& parent : parents) slot = parent;
   for (const BlockTableChange& change : update.tables) {
     TENON_ASSERT(change.group >= 0 && change.group < static_cast<int>(groups_.size()));
     const auto group = static_cast<std::size_t>(change.group);
@@ -63,9 +58,13 @@ void SlotTables::apply(const SlotUpdate& update, const std::vector<Slot>& parent
                   "[slots] block {} of {} is not there", block, groups_[group].blocks);
     if (end > table.size()) table.resize(end);
     std::copy(change.blocks.begin(), change.blocks.end(), table.begin() + change.begin);
-    if (!change.blocks.empty())
+    if (!change.blocks.empty() && parents.empty())
       out.push_back({change.group, update.slot, change.begin, change.blocks});
   }
+  // One change a table: the device makes all of a batch at once, in no order.
+  for (std::size_t g = 0; g < groups_.size() && !parents.empty(); ++g)
+    if (!slot.tables[g].empty())
+      out.push_back({static_cast<std::int32_t>(g), update.slot, 0, slot.tables[g]});
   if (!update.outputs.empty()) slot.has_token = true;
 }
 
