@@ -10,8 +10,9 @@
 
 namespace tenon {
 
-/// Matrices are nearly normal with standard deviation 0.02, vectors whose name ends in "norm.weight" or
-/// "ln_f.weight" are 1, other vectors 0. The same seed and name give the same numbers.
+/// Matrices are nearly normal with standard deviation 0.02, vectors whose name ends in
+/// "norm.weight" or "ln_f.weight" are 1, other vectors 0. The same seed and name give the same
+/// numbers.
 std::unique_ptr<WeightSource> make_random_weights(const ModelGraphs& graphs, DataType dtype,
                                                   std::uint64_t seed);
 
