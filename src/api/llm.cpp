@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <set>
 
 #include "api/precision.h"
@@ -98,33 +97,16 @@ struct Call {
 
 struct LLM::Impl {
   std::shared_ptr<ServingModel> model;
-  std::mutex mutex;
-  std::set<RequestId> active;
 
   const Session& session() const { return model->loop->session(); }
-
-  void forget(const Call& call) {
-    const std::lock_guard lock(mutex);
-    for (const RequestId id : call.requests) active.erase(id);
-  }
 
   std::vector<RequestOutput> generate(const std::vector<Ids>& prompts,
                                       const SamplingParams& sampling, const RequestOptions& options,
                                       const OnText& on_text) {
     Call call(model);
-    for (const Ids& prompt : prompts) {
-      const std::lock_guard lock(mutex);  // held for both: cancel_all() misses nothing that runs
+    for (const Ids& prompt : prompts)
       call.add(prompt, sampling, options, static_cast<bool>(on_text));
-      active.insert(call.requests.back());
-    }
-    std::vector<RequestOutput> outputs;
-    try {
-      outputs = call.take(on_text, sampling);
-    } catch (...) {
-      forget(call);
-      throw;
-    }
-    forget(call);
+    std::vector<RequestOutput> outputs = call.take(on_text, sampling);
     for (std::size_t i = 0; i < prompts.size(); ++i) outputs[i].prompt_token_ids = prompts[i];
     return outputs;
   }
@@ -246,10 +228,7 @@ std::vector<std::vector<float>> LLM::embed(const std::vector<std::string>& texts
   return rows;
 }
 
-void LLM::cancel_all() {
-  const std::lock_guard lock(impl_->mutex);
-  for (const RequestId id : impl_->active) impl_->model->loop->cancel(id);
-}
+void LLM::cancel_all() { impl_->model->loop->cancel_all(); }
 
 bool LLM::drain(std::optional<double> seconds) { return impl_->model->loop->drain(seconds); }
 ExecutorHealth LLM::health() const { return impl_->model->loop->health(); }

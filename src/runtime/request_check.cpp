@@ -98,6 +98,7 @@ std::int64_t check_request(const Request& request, const Session& session, std::
   check_options(request.options);
   check_beams(request, session);
   TENON_CHECK(request.sink != nullptr, ErrorCode::kInvalidArgument, "a request needs a sink");
+  if (request.embedding) return 1;  // draws nothing: no more room is kept for it
   const std::int64_t room = longest - length;
   if (!request.sampling.max_tokens) return room;
   TENON_CHECK(*request.sampling.max_tokens <= room, ErrorCode::kInvalidArgument,

@@ -53,6 +53,7 @@ struct RequestLoop::Impl {
   std::vector<Arrival> inbox;
   std::vector<Cancellation> cancellations;
   RequestId next_id = 1;
+  RequestId cancel_before = 0;  // requests that came before this one are to end; 0: none are
   bool draining = false;
   bool stopping = false;
   bool stopped = false;
@@ -174,6 +175,14 @@ void RequestLoop::cancel(RequestId id, int sample) {
   impl_->wake.notify_one();
 }
 
+void RequestLoop::cancel_all() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->cancel_before = impl_->next_id;
+  }
+  impl_->wake.notify_one();
+}
+
 bool RequestLoop::drain(std::optional<double> seconds) {
   std::unique_lock lock(impl_->mutex);
   impl_->draining = true;
@@ -258,16 +267,19 @@ void RequestLoop::Impl::loop() {
 bool RequestLoop::Impl::take_in() {
   std::vector<Arrival> arrivals;
   std::vector<Cancellation> cancelled;
+  RequestId all_before = 0;
   {
     std::unique_lock lock(mutex);
     const auto has_work = [this] {
-      return stopping || !inbox.empty() || !cancellations.empty() || runner.busy();
+      return stopping || !inbox.empty() || !cancellations.empty() || cancel_before > 0 ||
+             runner.busy();
     };
     wake.wait(lock, has_work);
     arrivals.swap(inbox);
     taken += static_cast<std::int64_t>(arrivals.size());
     taken_tokens += std::exchange(inbox_tokens, 0);
     cancelled.swap(cancellations);
+    all_before = std::exchange(cancel_before, 0);
     if (stopping) {  // those who just came are told so with the others
       for (Arrival& one : arrivals)
         runner.add(one.id, std::move(one.spec), one.seed, one.max_new_tokens, one.time);
@@ -278,6 +290,7 @@ bool RequestLoop::Impl::take_in() {
     runner.add(one.id, std::move(one.spec), one.seed, one.max_new_tokens, one.time);
   const double time = now();
   for (const Cancellation& one : cancelled) runner.cancel(one.id, one.sample, time);
+  if (all_before > 0) runner.cancel_before(all_before, time);
   return true;
 }
 

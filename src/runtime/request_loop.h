@@ -39,6 +39,8 @@ class RequestLoop {
   void count_refused();
   /// All, or one sample. Does nothing for a request that has ended.
   void cancel(RequestId id, int sample = -1);
+  /// Everything that was enqueued before.
+  void cancel_all();
 
   /// Takes nothing new; returns when everything has ended, or false after `seconds`.
   bool drain(std::optional<double> seconds = std::nullopt);

@@ -68,6 +68,7 @@ struct alignas(64) Sequence {
   bool hands_out_context_rows() const;
   std::int64_t generated() const { return length() - prompt_length; }
   bool in_context() const { return computed < prompt_length; }
+  bool is_alive() const { return state != State::kEnded; }
 };
 
 struct ActiveRequest {

@@ -11,10 +11,6 @@
 namespace tenon {
 namespace {
 
-/// A request that fails alone this often in a row, with nothing that succeeds between, shows that
-/// it is the session that is broken.
-constexpr int kFailuresThatCondemn = 3;
-
 KvCacheSettings cache_settings(const Session& session, const StepRunnerOptions& options) {
   KvCacheSettings settings;
   for (const Session::CacheGroup& group : session.cache_groups())
@@ -54,15 +50,8 @@ void prefetch_rules(const Request& spec) {
   __builtin_prefetch(&spec.sink);
 }
 
-const Error kNoRoom(ErrorCode::kResourceExhausted,
-                    "[scheduler] the request needs more cache or more slots than there are");
-
-/// Plans that may fail in a row before they cost a request: the first that would run.
-constexpr int kPlansThatMayFail = 2;
 /// Rows of steps that are kept for use again.
 constexpr std::size_t kSpareRows = 4;
-
-bool is_alive(const Sequence& sequence) { return sequence.state != Sequence::State::kEnded; }
 
 }  // namespace
 
@@ -177,6 +166,12 @@ void StepRunner::cancel(RequestId id, int sample, double now) {
   else if (static_cast<std::size_t>(sample) < request.sequences.size())
     finish(*request.sequences[static_cast<std::size_t>(sample)], FinishReason::kCancelled, nullptr,
            now);
+  erase_ended();
+}
+
+void StepRunner::cancel_before(RequestId id, double now) {
+  for (auto& [mine, request] : requests_)
+    if (mine < id) finish_request(*request, FinishReason::kCancelled, nullptr, now);
   erase_ended();
 }
 
@@ -305,7 +300,7 @@ void StepRunner::sample_late(Step& step) {
   bool wants_hidden = false;
   for (const ScheduledRow& row : step.rows) {
     const ActiveRequest& request = *row.sequence->request;
-    if (!is_alive(*row.sequence) || row.logit_rows == 0) continue;
+    if (!row.sequence->is_alive() || row.logit_rows == 0) continue;
     wants_logits = wants_logits || request.wants_context_rows() ||
                    request.spec->generation_logits ||
                    request.spec->options.logits_processor != nullptr;
@@ -319,7 +314,7 @@ void StepRunner::sample_late(Step& step) {
 }
 
 void StepRunner::hand_out_taps(Sequence& sequence, double now) {
-  if (!is_alive(sequence)) return;
+  if (!sequence.is_alive()) return;
   try {
     for (const std::string& name : sequence.request->spec->taps)
       sequence.request->spec->sink->on_output(name, session_.read(name));
@@ -336,7 +331,7 @@ LateInputs StepRunner::late_inputs(Step& step) {
     const ScheduledRow& row = step.rows[i];
     Sequence& sequence = *row.sequence;
     const Request& spec = *sequence.request->spec;
-    if (!row.draws || !is_alive(sequence)) continue;
+    if (!row.draws || !sequence.is_alive()) continue;
     try {
       if (sequence.constraint) {
         late.allowed_tokens.resize(step.rows.size());
@@ -420,145 +415,6 @@ ExecutorStatistics StepRunner::statistics() const {
   statistics.waiting = scheduler_.waiting();
   statistics.kv_cache = cache_.statistics();
   return statistics;
-}
-
-/// Takes the step's part out of the sequences' counts, as if it had never been issued.
-void StepRunner::undo(Step& step) {
-  if (!step.counted) return;
-  step.counted = false;
-  for (const ScheduledRow& row : step.rows) {
-    Sequence& sequence = *row.sequence;
-    --sequence.in_flight;
-    if (!row.draws) continue;
-    --sequence.unknown_tokens;
-    if (sequence.request->beams) --sequence.request->candidates_due;
-  }
-}
-
-/// A step failed: who was in it alone is at fault and ends; of several each runs alone next. What
-/// was issued after it (`newer`) saw its results and is run again.
-void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double now) {
-  ++totals_.failed_steps;
-  if (newer != nullptr && newer->forwarded) try {
-      if (!newer->handle) newer->handle = session_.sample({});
-      newer->handle->wait();
-    } catch (...) {
-      // It is undone either way.
-    }
-  undo(step);
-  if (newer != nullptr) undo(*newer);
-  // Blocks that it was to write, copy or swap can be found since it was issued, and others may hold
-  // them already.
-  cache_.doubt();
-  using Part = ActiveRequest::Part;
-  int suspects = 0;
-  int bystanders = 0;
-  mark_parts(step, Part::kSuspect, suspects);
-  if (newer != nullptr) {
-    mark_parts(*newer, Part::kBystander, bystanders);
-    for (const ScheduledRow& row : newer->rows) {
-      ActiveRequest& request = *row.sequence->request;
-      if (request.part != Part::kBystander) continue;
-      request.part = Part::kNone;
-      restart(request, false, now);
-    }
-  }
-  for (const ScheduledRow& row : step.rows) {
-    ActiveRequest& request = *row.sequence->request;
-    if (std::exchange(request.part, Part::kNone) == Part::kNone) continue;
-    if (suspects > 1)
-      restart(request, true, now);
-    else
-      finish_request(request, FinishReason::kError, &error, now);
-  }
-  if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
-  failure_ = error;
-  end_all(FinishReason::kError, &error, now);
-}
-
-/// Requests with a row in the step that have no part yet, and have not ended.
-void StepRunner::mark_parts(const Step& step, ActiveRequest::Part part, int& marked) {
-  for (const ScheduledRow& row : step.rows) {
-    ActiveRequest& request = *row.sequence->request;
-    if (!is_alive(*row.sequence) || request.part != ActiveRequest::Part::kNone) continue;
-    request.part = part;
-    ++marked;
-  }
-}
-
-/// What it has in the cache is doubtful: it computes its tokens anew, and draws the same again.
-void StepRunner::restart(ActiveRequest& request, bool alone, double now) {
-  if (!request.beams) {
-    for (auto& sequence : request.sequences)
-      if (sequence->state == Sequence::State::kRunning) scheduler_.pause(*sequence, now, alone);
-    return;
-  }
-  if (!restart_beams(request, now)) return;
-  Sequence& first = *request.sequences.front();
-  if (first.state == Sequence::State::kWaiting) return;
-  for (auto& sequence : request.sequences) scheduler_.park(*sequence, now);
-  const bool was_alone = first.alone;
-  scheduler_.cleared(first);  // enqueue() counts it again
-  first.alone = was_alone || alone;
-  scheduler_.enqueue(first);
-}
-
-/// The search begins anew. False: there is no memory for it, and the request has ended.
-bool StepRunner::restart_beams(ActiveRequest& request, double now) {
-  const Request& spec = *request.spec;
-  try {
-    request.beams = std::make_unique<BeamSearch>(
-        spec.sampling, spec.sampling.ignore_eos ? std::vector<std::int32_t>{} : spec.end_ids,
-        request.sequences.front()->max_new_tokens);
-    for (auto& sequence : request.sequences) {
-      sequence->tokens = spec.input_ids;
-      sequence->beam = 0;
-    }
-  } catch (...) {
-    const Error error = current_error();
-    finish_request(request, FinishReason::kError, &error, now);
-    return false;
-  }
-  request.candidates.clear();
-  request.candidates_due = 0;
-  return true;
-}
-
-/// The cache is in doubt: what is in flight lands, then everything that goes on waits for its turn
-/// over an empty cache, and computes its tokens anew.
-void StepRunner::start_over(const std::function<double()>& clock) {
-  while (flying_) iterate_landing(clock);
-  const double now = clock();
-  scheduler_.reset();
-  cache_.reset();
-  using State = Sequence::State;
-  for (auto& [id, request] : requests_) {
-    Sequence& first = *request->sequences.front();
-    for (auto& sequence : request->sequences) {
-      Scheduler::forget_place(*sequence);
-      sequence->computed = 0;
-      if (sequence->state == State::kRunning) ++request->timing.preemptions;
-      if (sequence->state == State::kEnded) continue;
-      const bool waits =
-          request->beams ? sequence.get() == &first : sequence->state != State::kHeld;
-      sequence->state = State::kHeld;
-      if (waits) scheduler_.enqueue(*sequence);
-    }
-    if (request->beams && request->open_samples > 0) restart_beams(*request, now);
-  }
-  if (failed_plans_in_a_row_ >= kPlansThatMayFail)
-    if (Sequence* next = scheduler_.next_waiting())
-      finish_request(*next->request, FinishReason::kError, &*plan_error_, now);
-  erase_ended();
-}
-
-/// Nothing runs and nothing could be started: what waits can never start.
-void StepRunner::stuck(double now) {
-  Sequence* next = scheduler_.next_waiting();
-  if (next != nullptr)
-    finish_request(*next->request, FinishReason::kError, &kNoRoom, now);
-  else if (ended_.empty())
-    end_all(FinishReason::kError, &kNoRoom, now);
 }
 
 }  // namespace tenon

@@ -51,6 +51,8 @@ class StepRunner {
            std::int64_t max_new_tokens, double now);
   /// Ends a request, or one sample of it. Nothing happens where it has ended.
   void cancel(RequestId id, int sample, double now);
+  /// Ends every request whose id is less than `id`.
+  void cancel_before(RequestId id, double now);
   /// Ends what has passed its time limits.
   void expire(double now);
   /// Seconds until the next time limit; nothing where none is set.
@@ -97,6 +99,9 @@ class StepRunner {
   LateInputs late_inputs(Step& step);
   void hand_out_taps(Sequence& sequence, double now);
   void land(Step& step, const std::function<double()>& clock);
+  void note_iteration(const Step& step, double now);
+
+  // step_recovery.cpp
   void step_failed(Step& step, Step* newer, const Error& error, double now);
   void undo(Step& step);
   void mark_parts(const Step& step, ActiveRequest::Part part, int& marked);
@@ -104,7 +109,6 @@ class StepRunner {
   bool restart_beams(ActiveRequest& request, double now);
   void start_over(const std::function<double()>& clock);
   void stuck(double now);
-  void note_iteration(const Step& step, double now);
 
   // step_delivery.cpp
   void deliver(const Step& step, const ScheduledRow& row, const SequenceResult& result, double now);

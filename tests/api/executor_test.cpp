@@ -165,6 +165,16 @@ TEST_F(ExecutorTest, ManyThreadsSubmitAndCancelAtRandom) {
   EXPECT_EQ(executor_.statistics().kv_cache.used_blocks, 0);
 }
 
+TEST_F(ExecutorTest, AnEmbeddingKeepsRoomForItsPromptAlone) {
+  GenerationRequest request;
+  request.input_token_ids = {1, 2, 3};
+  request.embedding = true;
+  request.sampling.max_tokens = 1000000;  // more than any sequence may have: it draws none
+  const Response response = executor_.await_responses(executor_.enqueue_request(request)).at(0);
+  EXPECT_FALSE(response.embedding.empty());
+  EXPECT_TRUE(response.token_ids.empty());
+}
+
 TEST_F(ExecutorTest, SaysHowItIs) {
   EXPECT_EQ(executor_.health().state, ExecutorHealth::State::kReady);
   alone({1, 2, 3}, 5);
@@ -208,6 +218,9 @@ TEST_F(LlmOnTop, AsyncStreamsPollsAndCancels) {
   Generation cancelled = llm_.generate_async(prompt, greedy(100));
   cancelled.cancel();
   EXPECT_EQ(cancelled.wait().outputs[0].finish_reason, FinishReason::kCancelled);
+  Generation ended = llm_.generate_async(prompt, greedy(100));
+  llm_.cancel_all();
+  EXPECT_EQ(ended.wait().outputs[0].finish_reason, FinishReason::kCancelled);
   { const Generation forgotten = llm_.generate_async(prompt, greedy(100)); }
   ASSERT_TRUE(llm_.drain(60.0));
   EXPECT_EQ(llm_.statistics().kv_cache.used_blocks, 0) << "a client that vanished holds blocks";
