@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "../checkpoint/torch_writer.h"
+#include "../core/sanitizer.h"
 #include "api/build_engine.h"
 #include "api/convert.h"
 #include "api/model_source.h"
@@ -207,9 +208,7 @@ void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
 class ConvertMemory : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "sanitizers keep freed memory";
-#endif
+    if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
     std::string name = (fs::temp_directory_path() / "tenon-memory-XXXXXX").string();
     path_ = ::mkdtemp(name.data());
   }

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "../core/sanitizer.h"
 #include "api/engine_impl.h"
 #include "api/memory_forecast.h"
 #include "core/process_memory.h"
@@ -17,15 +18,18 @@
 namespace tenon::test {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
+/// All of these measure the process, which a sanitizer makes meaningless.
+class MemoryPlan : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "the sanitizer's own memory is in no plan";
+  }
+};
+using MemoryForecasts = MemoryPlan;
 
 /// An engine directory whose weights are mapped, as a user's are.
 class EngineOnDisk {
@@ -100,10 +104,11 @@ SessionOptions full_batch() {
   return options;
 }
 
-TEST(MemoryPlan, HoldsForWeights) { expect_plan_holds(random_config(512, 8, 16000), full_batch()); }
+TEST_F(MemoryPlan, HoldsForWeights) {
+  expect_plan_holds(random_config(512, 8, 16000), full_batch());
+}
 
-TEST(MemoryPlan, HoldsForLogitsOfEveryToken) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer's own memory is in no plan";
+TEST_F(MemoryPlan, HoldsForLogitsOfEveryToken) {
   PretrainedConfig config = random_config(256, 2, 64000);
   config.dtype = DataType::kBFloat16;
   SessionOptions options = full_batch();
@@ -111,15 +116,13 @@ TEST(MemoryPlan, HoldsForLogitsOfEveryToken) {
   expect_plan_holds(config, options);
 }
 
-TEST(MemoryPlan, HoldsForTwoRanks) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer's own memory is in no plan";
+TEST_F(MemoryPlan, HoldsForTwoRanks) {
   SessionOptions options = full_batch();
   options.mapping = {.world_size = 2, .tp_size = 2};
   expect_plan_holds(random_config(512, 8, 16000), options);
 }
 
-TEST(MemoryPlan, ALoadObeysTheLimitAndShowsTheWholePlan) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer's own memory is in no plan";
+TEST_F(MemoryPlan, ALoadObeysTheLimitAndShowsTheWholePlan) {
   const ModelSource source = random_model_source(random_config(), 7);
   const ModelGraphs graphs = build_graphs(source, BuildConfig{});
   SessionOptions options = small_options();
@@ -137,8 +140,7 @@ TEST(MemoryPlan, ALoadObeysTheLimitAndShowsTheWholePlan) {
   }
 }
 
-TEST(MemoryForecast, WhatItSaysFitsAndOneMoreDoesNot) {
-  if (kSanitized) GTEST_SKIP() << "the sanitizer's own memory is in no plan";
+TEST_F(MemoryForecasts, WhatItSaysFitsAndOneMoreDoesNot) {
   Engine::Impl engine;
   engine.source = random_model_source(random_config(), 7);
   engine.graphs = build_graphs(engine.source, BuildConfig{});
