@@ -81,7 +81,7 @@ TEST_F(CpuSlots, BeamsForkFromOne) {
     EXPECT_THAT(history(slot).order, ElementsAre(1, 2, 20 + slot));
     EXPECT_EQ(history(slot).use.size(), 3U);
     EXPECT_EQ(slots_.at(slot).last_token, 20 + slot);
-    EXPECT_THAT(slots_.at(slot).tables[0], ElementsAre(10, 30 + slot));
+    EXPECT_THAT(slots_.at(slot).tables.of(0), ElementsAre(10, 30 + slot));
   }
 }
 
@@ -91,8 +91,8 @@ TEST_F(CpuSlots, ParentsAreReadBeforeAnyUpdate) {
   EXPECT_THAT(history(0).order, ElementsAre(2, 20));
   EXPECT_THAT(history(1).order, ElementsAre(1, 21));
   EXPECT_THAT(history(2).order, ElementsAre(3, 22));
-  EXPECT_THAT(slots_.at(0).tables[0], ElementsAre(11));
-  EXPECT_THAT(slots_.at(1).tables[0], ElementsAre(10));
+  EXPECT_THAT(slots_.at(0).tables.of(0), ElementsAre(11));
+  EXPECT_THAT(slots_.at(1).tables.of(0), ElementsAre(10));
   apply({follow(0, 1, 30), follow(1, 2, 31), follow(2, 0, 32)});  // a ring
   EXPECT_THAT(history(0).order, ElementsAre(1, 21, 30));
   EXPECT_THAT(history(1).order, ElementsAre(3, 22, 31));

@@ -2,49 +2,16 @@
 #include "backends/cpu/cpu_backend.h"
 
 #include <algorithm>
-#include <map>
 
 #include "backends/cpu/cpu_executable.h"
 #include "backends/cpu/kernel_choice.h"
 #include "backends/cpu/machine.h"
+#include "backends/kernel_report.h"
+#include "backends/loading.h"
 #include "core/check.h"
 
 namespace tenon::cpu {
 namespace {
-
-struct MemoryRow {
-  MemoryKind kind;
-  const char* name;
-  std::int64_t bytes = 0;
-};
-
-// Asks for each weight once, however many nodes use it (a tied embedding), and lets go of it after
-// the last.
-class LoadedWeights {
- public:
-  LoadedWeights(const ProgramDescription& program, const WeightLoader& load)
-      : program_(program), load_(load), uses_(program.weights.size()) {
-    for (const ProgramNode& node : program.nodes)
-      for (const int weight : node.weights) ++uses_.at(static_cast<std::size_t>(weight));
-  }
-
-  std::vector<QuantizedTensor> of(const ProgramNode& node) {
-    std::vector<QuantizedTensor> out;
-    for (const int weight : node.weights) {
-      if (!loaded_.contains(weight))
-        loaded_.emplace(weight, load_(program_.weights[static_cast<std::size_t>(weight)]));
-      out.push_back(loaded_.at(weight));
-      if (--uses_[static_cast<std::size_t>(weight)] == 0) loaded_.erase(weight);
-    }
-    return out;
-  }
-
- private:
-  const ProgramDescription& program_;
-  const WeightLoader& load_;
-  std::vector<int> uses_;
-  std::map<int, QuantizedTensor> loaded_;
-};
 
 class CpuBackend final : public Backend {
  public:
@@ -74,8 +41,7 @@ class CpuBackend final : public Backend {
 
   void plan(const ProgramDescription& program, Ledger& ledger,
             std::string_view owner) const override {
-    for (const MemoryRow& row : rows_of(program, choose_all(program)))
-      ledger.plan(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
+    plan_rows(rows_of(program, choose_all(program)), ledger, owner);
   }
 
   std::unique_ptr<Executable> load(const ProgramDescription& program, const WeightLoader& weights,
@@ -139,12 +105,8 @@ std::unique_ptr<Executable> CpuBackend::load(const ProgramDescription& program,
   parts.workspace_bytes = workspace;
   rows[0].bytes = packed;
   rows[3].bytes = workspace + RopeTables::bytes(program.nodes, program.limits);
-  for (MemoryRow& row : rows)
-    ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
-  parts.release = [rows, &ledger, owner = std::string(owner)] {
-    for (const MemoryRow& row : rows)
-      ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), -row.bytes);
-  };
+  draw_rows(rows, ledger, owner);
+  parts.release = release_rows(std::move(rows), ledger, owner);
   return std::make_unique<CpuExecutable>(std::move(parts));
 }
 

@@ -24,8 +24,4 @@ struct ChosenKernel {
 ChosenKernel choose_kernel(const ProgramDescription& program, const ProgramNode& node,
                            const CpuFeatures& features, int threads);
 
-/// TENON_LOG=dispatch: what was chosen for each node and why not those before it; lines that are
-/// the same for many layers appear once, with their count.
-void log_choices(const ProgramDescription& program, std::span<const KernelChoice> choices);
-
 }  // namespace tenon::cpu

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/block_tables.h"
 #include "backends/cpu/sampler_state.h"
 
 namespace tenon::cpu {
 
 struct Slot {
-  std::vector<std::vector<std::int32_t>> tables;  ///< one a cache group
-  std::int32_t last_token = kLastSampledToken;    ///< none yet
+  BlockTables tables;
+  std::int32_t last_token = kLastSampledToken;  ///< none yet
   SamplingState sampling;
 };
 
@@ -37,7 +38,7 @@ class Slots {
  private:
   /// What a slot takes over from its parent.
   struct Inheritance {
-    std::vector<std::vector<std::int32_t>> tables;
+    BlockTables tables;
     std::int32_t last_token = kLastSampledToken;
     TokenHistory history;
   };

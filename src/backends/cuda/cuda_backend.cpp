@@ -2,11 +2,12 @@
 #include "backends/cuda/cuda_backend.h"
 
 #include <algorithm>
-#include <map>
 
 #include "backends/cuda/cuda_executable.h"
 #include "backends/cuda/kernel_choice.h"
 #include "backends/cuda/storage.h"
+#include "backends/kernel_report.h"
+#include "backends/loading.h"
 #include "core/check.h"
 
 namespace tenon::cuda {
@@ -15,40 +16,6 @@ namespace {
 constexpr int kLeastCapability = 80;
 // Machine code of kernels and of cuBLASLt, loaded when first used; recorded steps.
 constexpr std::int64_t kForeignBytes = std::int64_t{320} << 20;
-
-struct MemoryRow {
-  MemoryKind kind;
-  const char* name;
-  std::int64_t bytes = 0;
-};
-
-// Asks for each weight once, however many nodes use it (a tied embedding), and lets go of it after
-// the last.
-class LoadedWeights {
- public:
-  LoadedWeights(const ProgramDescription& program, const WeightLoader& load)
-      : program_(program), load_(load), uses_(program.weights.size()) {
-    for (const ProgramNode& node : program.nodes)
-      for (const int weight : node.weights) ++uses_.at(static_cast<std::size_t>(weight));
-  }
-
-  Weights of(const ProgramNode& node) {
-    Weights out;
-    for (const int weight : node.weights) {
-      if (!loaded_.contains(weight))
-        loaded_.emplace(weight, load_(program_.weights[static_cast<std::size_t>(weight)]));
-      out.push_back(loaded_.at(weight));
-      if (--uses_[static_cast<std::size_t>(weight)] == 0) loaded_.erase(weight);
-    }
-    return out;
-  }
-
- private:
-  const ProgramDescription& program_;
-  const WeightLoader& load_;
-  std::vector<int> uses_;
-  std::map<int, QuantizedTensor> loaded_;
-};
 
 class CudaBackend final : public Backend {
  public:
@@ -81,8 +48,7 @@ class CudaBackend final : public Backend {
 
   void plan(const ProgramDescription& program, Ledger& ledger,
             std::string_view owner) const override {
-    for (const MemoryRow& row : rows_of(program, choose_all(program, storage_types(program))))
-      ledger.plan(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
+    plan_rows(rows_of(program, choose_all(program, storage_types(program))), ledger, owner);
   }
 
   std::unique_ptr<Executable> load(const ProgramDescription& program, const WeightLoader& weights,
@@ -142,7 +108,7 @@ std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
     parts.choices.push_back(kernel.choice);
     parts.recordable = parts.recordable && kernel.recordable;
   }
-  log_choices(program, parts.storage, parts.choices);
+  log_choices(program, parts.choices, parts.storage);
 
   LoadContext context(weight_bytes(chosen), features_, pool_);
   LoadedWeights loader(program, weights);
@@ -157,13 +123,9 @@ std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
         parts.kernels.back()->workspace_bytes(program.limits));
   }
   parts.weights = context.finish();
-  parts.release = [rows, &ledger, owner = std::string(owner)] {
-    for (const MemoryRow& row : rows)
-      ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), -row.bytes);
-  };
+  parts.release = release_rows(rows, ledger, owner);
   auto executable = std::make_unique<CudaExecutable>(std::move(parts));
-  for (const MemoryRow& row : rows)
-    ledger.draw(row.kind, fmt::format("{}: {}", owner, row.name), row.bytes);
+  draw_rows(rows, ledger, owner);
   return executable;
 }
 

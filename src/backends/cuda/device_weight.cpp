@@ -110,6 +110,7 @@ QuantizedWeight upload_canonical(const WeightUse& use, const QuantizedTensor& we
   out.codes = bytes_at(codes);
   if (out.plain) return out;
   out.codebook_kind = spec.kind == QuantKind::kCodebook;
+  out.scaled_float = spec.kind == QuantKind::kScaledFloat;
   out.signed_codes = spec.signed_codes();
   out.has_minimum = spec.has_minimum;
   out.sub_signed = spec.sub_signed;

@@ -3,30 +3,15 @@
 
 #include <algorithm>
 
-#include "core/check.h"
-#include "core/log.h"
+#include "backends/kernel_report.h"
 
 namespace tenon::cuda {
 namespace {
 
-// Smaller is coarser. The 16-bit kinds stand for each other: which of them a value has follows from
-// the model's own weights (storage.h).
-int precision(DataType type) {
-  switch (type) {
-    case DataType::kFloat32: return 3;
-    case DataType::kFloat16: return 2;
-    case DataType::kBFloat16: return 2;
-    default: return 1;
-  }
-}
-
-std::string reject_by_policy(DataType activation, bool row_invariant, const KernelPolicy& policy) {
-  if (precision(activation) < precision(policy.activation))
-    return fmt::format("rounds activations to {}; allowed: {}", to_string(activation),
-                       to_string(policy.activation));
-  if (policy.deterministic && !row_invariant)
-    return "a row depends on the batch; deterministic mode admits only row-invariant kernels";
-  return {};
+// The 16-bit kinds stand for each other: which of them a value has follows from the model's own
+// weights (storage.h).
+bool precise_enough(DataType activation, const KernelPolicy& policy) {
+  return precision_rank(activation) >= precision_rank(policy.activation);
 }
 
 template <class OpT>
@@ -36,7 +21,9 @@ ChosenKernel choose_from_list(const OpT& op, const ProgramDescription& program,
   const NodeView view = view_of(program, storage, node);
   ChosenKernel out;
   for (const KernelEntry<OpT>& entry : kernels(static_cast<const OpT*>(nullptr))) {
-    std::string reason = reject_by_policy(entry.activation, entry.row_invariant, program.policy);
+    std::string reason =
+        reject_by_policy(program.policy, entry.activation,
+                         precise_enough(entry.activation, program.policy), entry.row_invariant);
     if (reason.empty()) reason = entry.reject(op, view, features);
     if (!reason.empty()) {
       out.choice.rejected.emplace_back(entry.name, std::move(reason));
@@ -54,27 +41,7 @@ ChosenKernel choose_from_list(const OpT& op, const ProgramDescription& program,
     };
     return out;
   }
-  std::string reasons;
-  for (const auto& [kernel, reason] : out.choice.rejected)
-    reasons += fmt::format("\n  {}: {}", kernel, reason);
-  fail(ErrorCode::kUnsupported, "[{}] no CUDA kernel serves {} of program {}:{}", OpT::kName,
-       describe(node.op), program.name, reasons);
-}
-
-std::string describe_node(const ProgramDescription& program, std::span<const DataType> storage,
-                          const ProgramNode& node) {
-  std::string text = name_of(node.op);
-  for (const int input : node.inputs) {
-    const auto at = static_cast<std::size_t>(input);
-    ValueType type = program.values[at].type;
-    type.dtype = storage[at];
-    text += " " + to_string(type);
-  }
-  for (const int weight : node.weights) {
-    const WeightUse& use = program.weights[static_cast<std::size_t>(weight)];
-    text += fmt::format(" x {} {}", to_string(use.shape), to_string(use.spec));
-  }
-  return text;
+  fail_unserved("CUDA", program, node, out.choice);
 }
 
 }  // namespace
@@ -105,27 +72,6 @@ ChosenKernel choose_kernel(const ProgramDescription& program, std::span<const Da
   return std::visit(
       [&](const auto& op) { return choose_from_list(op, program, storage, node, features); },
       node.op);
-}
-
-void log_choices(const ProgramDescription& program, std::span<const DataType> storage,
-                 std::span<const KernelChoice> choices) {
-  if (!log::enabled("dispatch")) return;
-  std::vector<std::pair<std::string, int>> lines;  // in the order of their first appearance
-  for (std::size_t i = 0; i < choices.size(); ++i) {
-    const KernelChoice& choice = choices[i];
-    std::string line =
-        fmt::format("{}: {}", describe_node(program, storage, program.nodes[i]), choice.kernel);
-    for (const auto& [kernel, reason] : choice.rejected)
-      line += fmt::format("; not {}: {}", kernel, reason);
-    const auto known = std::find_if(lines.begin(), lines.end(),
-                                    [&](const auto& entry) { return entry.first == line; });
-    if (known == lines.end())
-      lines.emplace_back(std::move(line), 1);
-    else
-      ++known->second;
-  }
-  for (const auto& [line, count] : lines)
-    log::note("dispatch", "{} {} x {}", program.name, count, line);
 }
 
 }  // namespace tenon::cuda

@@ -27,9 +27,4 @@ struct ChosenKernel {
 ChosenKernel choose_kernel(const ProgramDescription& program, std::span<const DataType> storage,
                            const ProgramNode& node, const DeviceFeatures& features);
 
-/// TENON_LOG=dispatch: what was chosen for each node and why not those before it; lines that are
-/// the same for many layers appear once, with their count.
-void log_choices(const ProgramDescription& program, std::span<const DataType> storage,
-                 std::span<const KernelChoice> choices);
-
 }  // namespace tenon::cuda

@@ -154,6 +154,16 @@ void fill_scales(const PackedMatrix& m, std::span<const QuantizedTensor> weights
   }
 }
 
+std::string scaled_float_form(const QuantSpec& spec, PackedMatrix& m) {
+  m.kind = CodeKind::kFloat8;
+  if (spec.float_type != DataType::kFloat8E4M3)
+    return fmt::format("weight of {}", to_string(spec));
+  if (spec.group_size != 0 && spec.group_size < m.columns)
+    return fmt::format("fp8 numbers in groups of {} columns", spec.group_size);
+  m.scale_stride = 1;
+  return {};
+}
+
 std::string integer_form(const QuantSpec& spec, PackedMatrix& m) {
   m.kind = spec.bits == 4 ? CodeKind::kInt4 : CodeKind::kInt8;
   const bool codes = spec.bits == 4 || (spec.bits == 8 && !spec.has_minimum &&
@@ -207,6 +217,8 @@ PackedForm packed_form(const NodeView& node, std::size_t count, DataType x_type)
     m.kind = CodeKind::kFloat8;
     if (spec.float_type != DataType::kFloat8E4M3)
       out.why = fmt::format("weight of {}", to_string(spec));
+  } else if (spec.kind == QuantKind::kScaledFloat) {
+    out.why = scaled_float_form(spec, m);
   } else if (spec.kind != QuantKind::kInteger) {
     out.why = fmt::format("weight of {}", to_string(spec));
   } else {

@@ -4,7 +4,7 @@
 // Row-major, each row padded to whole lines of 64 bytes. Lane t of a quad takes 16 bytes of a line:
 //   k16Bit   the elements as they are: columns 8 t … 8 t + 7 of the line's 32. Not padded: cuBLASLt
 //            reads the same matrix.
-//   kFloat8  columns 8 t … of the first 32, then of the second 32
+//   kFloat8  columns 8 t … of the first 32, then of the second 32; with or without a scale a row
 //   kInt8    likewise, two's complement, four codes c0 … c3 as bytes c0 c2 c1 c3
 //   kInt4    eight columns of each of four runs of 32; of codes c0 … c7 nibble i is c(2 i), nibble
 //            4 + i is c(2 i + 1)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/slot_tables.h"
 
-#include <algorithm>
-
 #include "core/check.h"
 
 namespace tenon::cuda {
@@ -12,7 +10,7 @@ SlotTables::SlotTables(std::int64_t slots, std::span<const CacheGroupDescription
     : slots_(static_cast<std::size_t>(slots)),
       groups_(groups.begin(), groups.end()),
       stride_(stride) {
-  for (Slot& slot : slots_) slot.tables.resize(groups_.size());
+  for (Slot& slot : slots_) slot.tables = BlockTables(groups_.size());
 }
 
 const SlotTables::Slot& SlotTables::at(std::int32_t slot) const {
@@ -39,32 +37,19 @@ void SlotTables::apply(const SlotUpdate& update, const std::vector<Slot>& parent
                        std::vector<TableChange>& out) {
   Slot& slot = slots_[static_cast<std::size_t>(update.slot)];
   if (update.reset) {
-    for (auto& table : slot.tables) table.clear();
+    slot.tables.clear();
     slot.has_token = false;
   }
   for (const Slot& parent : parents) slot = parent;
   for (const BlockTableChange& change : update.tables) {
-    TENON_ASSERT(change.group >= 0 && change.group < static_cast<int>(groups_.size()));
-    const auto group = static_cast<std::size_t>(change.group);
-    auto& table = slot.tables[group];
-    const std::size_t end = static_cast<std::size_t>(change.begin) + change.blocks.size();
-    TENON_CHECK(static_cast<std::size_t>(change.begin) <= table.size() &&
-                    end <= static_cast<std::size_t>(stride_),
-                ErrorCode::kInternal,
-                "[slots] table of slot {} has {} blocks of {} at most; a change has [{}, {})",
-                update.slot, table.size(), stride_, change.begin, end);
-    for (const std::int32_t block : change.blocks)
-      TENON_CHECK(block >= -1 && block < groups_[group].blocks, ErrorCode::kInternal,
-                  "[slots] block {} of {} is not there", block, groups_[group].blocks);
-    if (end > table.size()) table.resize(end);
-    std::copy(change.blocks.begin(), change.blocks.end(), table.begin() + change.begin);
+    slot.tables.change(change, groups_, update.slot, stride_);
     if (!change.blocks.empty() && parents.empty())
       out.push_back({change.group, update.slot, change.begin, change.blocks});
   }
   // One change a table: the device makes all of a batch at once, in no order.
   for (std::size_t g = 0; g < groups_.size() && !parents.empty(); ++g)
-    if (!slot.tables[g].empty())
-      out.push_back({static_cast<std::int32_t>(g), update.slot, 0, slot.tables[g]});
+    if (!slot.tables.of(g).empty())
+      out.push_back({static_cast<std::int32_t>(g), update.slot, 0, slot.tables.of(g)});
   if (!update.outputs.empty()) slot.has_token = true;
 }
 
@@ -77,20 +62,7 @@ void SlotTables::check(const Batch& batch) const {
       TENON_CHECK(batch.token_ids[static_cast<std::size_t>(t)] >= 0 || slot.has_token,
                   ErrorCode::kInternal, "[step] slot {} has not sampled a token yet",
                   batch.slots[s]);
-    if (end == first) continue;
-    for (std::size_t g = 0; g < groups_.size(); ++g) {
-      const std::int64_t window = groups_[g].window;
-      const std::int64_t size = groups_[g].tokens_per_block;
-      // Blocks that a token of this step may read or write.
-      const std::int64_t needed = window > 0 ? std::max<std::int64_t>(0, first - window + 1) : 0;
-      const auto& table = slot.tables[g];
-      for (std::int64_t block = needed / size; block <= (end - 1) / size; ++block)
-        TENON_CHECK(block < static_cast<std::int64_t>(table.size()) &&
-                        table[static_cast<std::size_t>(block)] >= 0,
-                    ErrorCode::kInternal,
-                    "[slots] slot {} has no block for tokens {} to {} in cache group {}",
-                    batch.slots[s], block * size, std::min((block + 1) * size, end) - 1, g);
-    }
+    slot.tables.check_reach(groups_, batch.slots[s], first, end);
   }
 }
 

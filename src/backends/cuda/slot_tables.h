@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/block_tables.h"
 
 namespace tenon::cuda {
 
@@ -36,7 +37,7 @@ class SlotTables {
 
  private:
   struct Slot {
-    std::vector<std::vector<std::int32_t>> tables;  // one a group
+    BlockTables tables;
     bool has_token = false;
   };
   void apply(const SlotUpdate& update, const std::vector<Slot>& parents,

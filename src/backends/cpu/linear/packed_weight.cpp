@@ -86,6 +86,14 @@ bool plan_chunks(PanelMatrix& m, const QuantSpec& spec) {
   return m.chunk % step_of(m.codes) == 0;
 }
 
+/// fp8 numbers with a scale a row: exact as bfloat16, and the scales wait for the finished sums.
+bool plan_scaled_float(PanelMatrix& m, const QuantSpec& spec) {
+  if (spec.group_size != 0 && spec.group_size < m.columns) return false;
+  plan_float(m, spec.float_type);
+  m.row_scaled = true;
+  return true;
+}
+
 void plan_factors(PanelMatrix& m, const QuantSpec& spec) {
   m.minimum = spec.has_minimum;
   const bool half = spec.scale_type == DataType::kFloat16;
@@ -192,13 +200,17 @@ class PanelWriter {
 
   void write_bf16(std::int64_t row, std::int64_t lane) {
     auto* out = at<std::uint16_t>(0) + lane * 2;
-    if (spec_.float_type == DataType::kBFloat16) {
+    if (spec_.is_float() && spec_.float_type == DataType::kBFloat16) {
       const auto* source = weight_.codes.view().as<std::uint16_t>() + row * m_.columns;
       for (std::int64_t k = 0; k < m_.columns; ++k) out[k / 2 * 32 + k % 2] = source[k];
       return;
     }
     values_.resize(static_cast<std::size_t>(m_.columns));
-    dequantize_row(weight_, row, 0, m_.columns, values_.data());
+    if (m_.row_scaled)
+      convert_to_float(spec_.float_type, weight_.codes.data() + row * m_.columns, values_.data(),
+                       values_.size());
+    else
+      dequantize_row(weight_, row, 0, m_.columns, values_.data());
     for (std::int64_t k = 0; k < m_.columns; ++k)
       out[k / 2 * 32 + k % 2] = float_to_bf16(values_[static_cast<std::size_t>(k)]);
   }
@@ -331,6 +343,8 @@ PanelMatrix plan_panels(const QuantSpec& spec, std::int64_t rows, std::int64_t c
   m.columns = columns;
   if (spec.is_float()) {
     plan_float(m, spec.float_type);
+  } else if (spec.kind == QuantKind::kScaledFloat) {
+    if (!plan_scaled_float(m, spec)) plan_float(m, DataType::kFloat32);
   } else if (plan_codes(m, spec)) {
     plan_factors(m, spec);
     // An fp16 scale (11 bits) times a code of up to 5 bits needs 16 bits: two bf16 terms.
@@ -344,17 +358,23 @@ PanelMatrix plan_panels(const QuantSpec& spec, std::int64_t rows, std::int64_t c
 }
 
 std::int64_t panel_matrix_bytes(const PanelMatrix& matrix) {
-  return matrix.panels * matrix.panel_bytes;
+  const std::int64_t scales = matrix.row_scaled ? kPanelRows * std::int64_t{sizeof(float)} : 0;
+  return matrix.panels * (matrix.panel_bytes + scales);
 }
 
 PackedWeight pack_weight(const QuantizedTensor& weight, ThreadPool& pool) {
   PackedWeight packed;
   packed.matrix = plan_panels(weight.spec, weight.rows(), weight.columns());
   PanelMatrix& m = packed.matrix;
-  packed.data = allocate_weight(panel_matrix_bytes(m));
+  packed.data = allocate_weight(m.panels * m.panel_bytes);
   m.data = packed.data.get();
   fill_lut(m, weight);
   std::byte* data = packed.data.get();
+  if (m.row_scaled) {
+    packed.row_scales.resize(static_cast<std::size_t>(m.panels * kPanelRows));
+    convert_to_float(weight.scale.dtype(), weight.scale.data(), packed.row_scales.data(),
+                     static_cast<std::size_t>(m.rows));
+  }
   pool.run(m.panels, [&](std::int64_t panel, int) {
     const std::int64_t first = panel * kPanelRows;
     PanelWriter(weight, m, data + panel * m.panel_bytes)

@@ -38,6 +38,8 @@ struct PanelMatrix {
   FactorKind factors = FactorKind::kNone;
   bool minimum = false;
   bool super_half = false;  ///< supers are fp16, not fp32
+  /// Sums still want a factor a row, which the packed weight has beside the panels.
+  bool row_scaled = false;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t stored_columns = 0;  ///< with padding

@@ -143,6 +143,17 @@ class PanelLinear final : public CpuKernel {
                           .scratch = own});
   }
 
+  /// Sums of a part times its rows' scales, where those are no part of its panels.
+  void scale_sums(const Block& block, const PanelPart& part, std::size_t index,
+                  std::int64_t stride) const {
+    if (!part.matrix->row_scaled) return;
+    const float* scales = weights_[index].row_scales.data() + part.panel * kPanelRows;
+    for (std::int64_t r = 0; r < block.rows; ++r) {
+      float* sums = part.out + r * stride;
+      for (std::int64_t i = 0; i < part.count * kPanelRows; ++i) sums[i] *= scales[i];
+    }
+  }
+
   const float* bias_at(std::size_t index, std::int64_t panel) const {
     return biases_[index].empty() ? nullptr : biases_[index].data() + panel * kPanelRows;
   }
@@ -176,6 +187,7 @@ class PanelLinear final : public CpuKernel {
     const TensorRef& output = call.outputs[index];
     const std::int64_t column = part.panel * kPanelRows;
     const std::int64_t count = std::min(part.count * kPanelRows, part.matrix->rows - column);
+    scale_sums(block, part, index, stride);
     for (std::int64_t r = 0; r < block.rows; ++r)
       plan_.isa().store(part.out + r * stride, bias_at(index, part.panel),
                         output.f32() + (block.row + r) * output.width + column, count);
@@ -188,6 +200,7 @@ class PanelLinear final : public CpuKernel {
     const PanelPart parts[] = {part(call, 0, block.unit, block.units, block.row, gates),
                                part(call, 1, block.unit, block.units, block.row, ups)};
     multiply(call, block, parts, stride, own);
+    for (std::size_t i = 0; i < 2; ++i) scale_sums(block, parts[i], i, stride);
     const TensorRef& output = call.outputs[0];
     const std::int64_t column = block.unit * kPanelRows;
     for (std::int64_t r = 0; r < block.rows; ++r)

@@ -11,10 +11,12 @@
 
 namespace tenon::cuda {
 
-/// Fields as in QuantSpec; `plain` elements have codes of float_type and nothing else.
+/// Fields as in QuantSpec; `plain` elements have codes of float_type and nothing else,
+/// `scaled_float` ones scales too.
 struct QuantizedWeight {
   bool plain = true;
   bool codebook_kind = false;
+  bool scaled_float = false;
   bool signed_codes = false;
   bool has_minimum = false;
   bool sub_signed = false;
@@ -92,6 +94,8 @@ __device__ inline int code_at(const QuantizedWeight& w, std::int64_t row, std::i
 
 __device__ inline float dequantize(const QuantizedWeight& w, const GroupFactors& factors,
                                    std::int64_t row, std::int64_t column) {
+  if (w.scaled_float)
+    return __fmul_rn(factors.scale, load(w.codes, w.float_type, row * w.columns + column));
   const int code = code_at(w, row, column);
   if (w.codebook_kind) {
     const float entry = w.codebook_int8
