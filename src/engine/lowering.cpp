@@ -111,8 +111,7 @@ void set_granules(Graph& graph, const WeightSource& weights) {
     if (info == nullptr || info->spec.is_float() || weight.shape.size() != 2) continue;
     for (const ShardMark& mark : weight.marks) {
       if (mark.dim != 1) continue;
-      const std::int64_t unit =
-          info->spec.group_size == 0 ? weight.shape[1] : info->spec.column_unit();
+      const std::int64_t unit = info->spec.column_unit();
       ShardAxis& axis = graph.axes.at(mark.axis);
       axis.granule = std::lcm(axis.granule, unit / std::gcd(unit, mark.extent_per_unit));
     }

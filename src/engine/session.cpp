@@ -2,8 +2,6 @@
 #include "engine/session.h"
 
 #include <algorithm>
-#include <atomic>
-#include <limits>
 #include <map>
 #include <thread>
 
@@ -15,11 +13,11 @@
 #include "engine/backend_factory.h"
 #include "engine/cache_size.h"
 #include "engine/rank_worker.h"
+#include "engine/session_limits.h"
+#include "engine/session_step.h"
 
 namespace tenon {
 namespace {
-
-constexpr std::int64_t kMaxRows = std::int64_t{1} << 24;
 
 /// One rank: its device, its program, its way to the others, and the thread that does its work.
 struct Rank {
@@ -39,76 +37,6 @@ std::vector<int> share_of_cores(int ranks, int index, int threads) {
   return {cores.begin() + mine.begin, cores.begin() + mine.end};
 }
 
-/// One step on every rank. prepare, forward and sample are pieces of work in the ranks' queues;
-/// what one of them throws ends the step on that rank and is told by wait().
-class SessionStep : public StepHandle {
- public:
-  explicit SessionStep(int ranks, int sampling_rank)
-      : errors_(static_cast<std::size_t>(ranks)),
-        results_(static_cast<std::size_t>(ranks)),
-        sampling_rank_(static_cast<std::size_t>(sampling_rank)) {}
-
-  /// Wraps a piece of work for the rank's queue. The last one, sample(), gives the result.
-  std::function<void()> piece(const std::shared_ptr<SessionStep>& self, int rank,
-                              std::function<std::shared_ptr<StepHandle>()> work) {
-    return [self, at = static_cast<std::size_t>(rank), work = std::move(work)] {
-      if (self->errors_[at]) return;
-      try {
-        self->results_[at] = work();
-        if (self->errors_.size() > 1 && self->results_[at]) self->results_[at]->wait();
-      } catch (...) {
-        self->errors_[at] = std::current_exception();
-        if (self->errors_.size() > 1) throw;  // the worker frees the other ranks
-      }
-    };
-  }
-  void add(std::future<void> pending) { pending_.push_back(std::move(pending)); }
-
-  /// A rank has taken over the batch; in its thread.
-  void rank_prepared() { ++prepared_; }
-  bool is_prepared() const { return prepared_ == static_cast<int>(errors_.size()); }
-
-  /// Throws what ended the step on the rank, if something did. In the rank's own thread.
-  void check(int rank) const {
-    if (const auto& error = errors_[static_cast<std::size_t>(rank)]) std::rethrow_exception(error);
-  }
-
-  bool ready() const override {
-    return std::all_of(pending_.begin(), pending_.end(), [](const std::future<void>& one) {
-      return one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-    });
-  }
-  const StepResult& wait() override {
-    if (!pending_.empty()) try {
-        std::vector<std::future<void>> pending = std::exchange(pending_, {});
-        wait_all(pending);
-      } catch (...) {
-        failure_ = std::current_exception();
-      }
-    if (failure_) std::rethrow_exception(failure_);
-    for (const std::exception_ptr& error : errors_)
-      if (error) std::rethrow_exception(error);
-    return results_[sampling_rank_]->wait();
-  }
-
- private:
-  std::atomic<int> prepared_{0};                      // ranks
-  std::vector<std::exception_ptr> errors_;            // one a rank, written by its thread
-  std::vector<std::shared_ptr<StepHandle>> results_;  // likewise
-  std::size_t sampling_rank_;
-  std::vector<std::future<void>> pending_;
-  std::exception_ptr failure_;
-};
-
-/// Whether preparing the batch changes what belongs to sequences that are not in it.
-bool changes_others(const Batch& batch) {
-  return !batch.commands.empty() ||
-         std::any_of(batch.updates.begin(), batch.updates.end(), [&](const SlotUpdate& update) {
-           return std::find(batch.slots.begin(), batch.slots.end(), update.slot) ==
-                  batch.slots.end();
-         });
-}
-
 class LocalSession : public Session {
  public:
   enum class Load : std::uint8_t { kNo, kYes };
@@ -122,7 +50,7 @@ class LocalSession : public Session {
     if (options_.kv_cache.tokens_per_block != 0)
       options_.tokens_per_block = options_.kv_cache.tokens_per_block;
     options_.mapping = checked_mapping(options_.mapping);
-    check_limits();
+    check_session_limits(options_, traits_);
     const auto program = graphs.programs.find(options_.program);
     TENON_CHECK(program != graphs.programs.end(), ErrorCode::kNotFound,
                 "the engine has no program \"{}\"", options_.program);
@@ -259,34 +187,6 @@ class LocalSession : public Session {
     rank(0).communicator->reset();
   }
 
-  void check_limits() {
-    TENON_CHECK(options_.max_step_tokens >= 1 && options_.max_sequences >= 1 &&
-                    options_.max_sequence_length >= 1 && options_.tokens_per_block >= 1,
-                ErrorCode::kInvalidArgument,
-                "limits must be at least 1: max_num_tokens {}, max_batch_size {}, max_seq_len {}, "
-                "tokens_per_block {}",
-                options_.max_step_tokens, options_.max_sequences, options_.max_sequence_length,
-                options_.tokens_per_block);
-    // Positions and slots are 32 bits wide; sizes computed from these stay far within 64.
-    TENON_CHECK(options_.max_step_tokens <= kMaxRows && options_.max_sequences <= kMaxRows &&
-                    options_.tokens_per_block <= kMaxRows &&
-                    options_.max_sequence_length <= std::numeric_limits<std::int32_t>::max(),
-                ErrorCode::kInvalidArgument,
-                "limits out of range: max_num_tokens {}, max_batch_size {} and tokens_per_block {} "
-                "may be {} at most, max_seq_len {} less than 2^31",
-                options_.max_step_tokens, options_.max_sequences, options_.tokens_per_block,
-                kMaxRows, options_.max_sequence_length);
-    check_tokens_per_block(options_.tokens_per_block);
-    TENON_CHECK(traits_.max_position == 0 || options_.max_sequence_length <= traits_.max_position,
-                ErrorCode::kInvalidArgument,
-                "max_seq_len {}: the model's positions end at {}; use at most that",
-                options_.max_sequence_length, traits_.max_position);
-    TENON_CHECK(options_.max_step_tokens >= options_.max_sequences, ErrorCode::kInvalidArgument,
-                "max_num_tokens {} must be at least max_batch_size {}: each running sequence takes "
-                "a token of the step",
-                options_.max_step_tokens, options_.max_sequences);
-  }
-
   void make_ranks() {
     const DeviceChoice device = choose_device(options_.device);
     if (!device.note.empty()) log::note("load", "on the CPU: {}", device.note);
@@ -324,40 +224,16 @@ class LocalSession : public Session {
   void plan_into(Ledger& ledger) {
     if (on_host()) {
       ledger.plan(MemoryKind::kForeign, "process: held before loading", held_before_);
-      ledger.plan(MemoryKind::kHost, "steps: batches, results, slots", host_bytes());
+      ledger.plan(MemoryKind::kHost, "steps: batches, results, slots",
+                  step_host_bytes(options_, threads_));
     }
     for (int r = 0; r < world(); ++r) {
       const ProgramDescription& program = rank(r).lowered.description;
       rank(r).backend->plan(program, ledger, owner(r));
       if (world() > 1)
         ledger.plan(MemoryKind::kCommunication, owner(r) + ": sums and messages",
-                    communication_bytes(program));
+                    communication_bytes(program, options_.mapping));
     }
-  }
-
-  /// What an in-process communicator keeps for a rank: its share of the largest sum, and two
-  /// messages on their way to the next stage.
-  std::int64_t communication_bytes(const ProgramDescription& program) const {
-    std::int64_t sum = 0;
-    std::int64_t message = 0;
-    for (const ProgramNode& node : program.nodes) {
-      if (node.inputs.empty()) continue;
-      const ValueType& type = program.values[static_cast<std::size_t>(node.inputs[0])].type;
-      const std::int64_t bytes =
-          program.limits.elements(type) * static_cast<std::int64_t>(size_of(type.dtype));
-      if (std::holds_alternative<AllReduce>(node.op)) sum = std::max(sum, bytes);
-      if (std::holds_alternative<Send>(node.op)) message = std::max(message, bytes);
-    }
-    return sum / options_.mapping.tp_size + 2 * message;
-  }
-
-  /// What steps keep beside the backends' buffers: rows of two batches, histories of the slots,
-  /// and the threads' stacks as far as they are used.
-  std::int64_t host_bytes() const {
-    constexpr std::int64_t kRow = 64;            // of a batch, copies included
-    constexpr std::int64_t kStack = 128 * 1024;  // of a thread, with what malloc keeps for it
-    return options_.max_step_tokens * kRow +
-           options_.max_sequences * options_.max_sequence_length * 8 + (threads_ + 2) * kStack;
   }
 
   /// Planned bytes of the cache with `blocks` in group `index` and none in the others.
