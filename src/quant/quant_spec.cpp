@@ -64,6 +64,10 @@ class Words {
   std::size_t next_ = 0;
 };
 
+bool is_float8(DataType type) {
+  return type == DataType::kFloat8E4M3 || type == DataType::kFloat8E5M2;
+}
+
 void parse_fields(Words& words, QuantSpec& spec, std::string_view text, std::string_view where) {
   while (!words.done()) {
     if (words.take_if("group")) {
@@ -136,8 +140,17 @@ void QuantSpec::check(std::string_view where) const {
          expected);
   };
   if (bits < 2 || bits > 8 || bits == 7) wrong("bits", bits, "2, 3, 4, 5, 6 or 8");
-  if (kind == QuantKind::kCodebook ? code_offset != 0 : code_offset < 0 || code_offset >> bits != 0)
-    wrong("offset", code_offset, "0 … 2^bits - 1, and 0 with a codebook");
+  if (kind == QuantKind::kScaledFloat) {
+    if (!is_float8(float_type))
+      fail(ErrorCode::kCorrupt,
+           "{}: weight format of scaled {}; expected float8_e4m3 or float8_e5m2", where,
+           tenon::to_string(float_type));
+    if (bits != 8) wrong("bits", bits, "8 for fp8 numbers");
+    if (has_minimum) wrong("minimum", 1, "none with fp8 numbers");
+    if (two_level()) wrong("super", super_size, "one-level scales with fp8 numbers");
+  }
+  if (kind != QuantKind::kInteger ? code_offset != 0 : code_offset < 0 || code_offset >> bits != 0)
+    wrong("offset", code_offset, "0 … 2^bits - 1 with integer codes, else 0");
   if (group_size < 0 || group_size > kMaxSize || group_size * bits % 8 != 0)
     wrong("group", group_size, "a size that fills whole bytes of codes");
   if (!is_scale_type(scale_type))
@@ -162,8 +175,11 @@ void QuantSpec::check(std::string_view where) const {
 
 std::string to_string(const QuantSpec& spec) {
   if (spec.is_float()) return to_string(spec.float_type);
-  std::string text = spec.kind == QuantKind::kInteger ? "int" : "codebook";
-  text += std::to_string(spec.bits);
+  std::string text;
+  if (spec.kind == QuantKind::kScaledFloat)
+    text = to_string(spec.float_type);
+  else
+    text = (spec.kind == QuantKind::kInteger ? "int" : "codebook") + std::to_string(spec.bits);
   text += " group " + (spec.group_size == 0 ? "row" : std::to_string(spec.group_size));
   text += std::string(" scale ") + to_string(spec.scale_type);
   if (spec.code_offset != 0) text += " offset " + std::to_string(spec.code_offset);
@@ -182,13 +198,18 @@ QuantSpec parse_quant_spec(std::string_view text, std::string_view where) {
   const bool codebook = kind.starts_with("codebook");
   // "int8" alone is the plain element type; a quantized part always names its group.
   if (words.done() || (!codebook && !kind.starts_with("int"))) {
-    TENON_CHECK(words.done(), ErrorCode::kCorrupt,
-                "{}: the weight format \"{}\" is not known to this version", where, text);
     try {
-      return QuantSpec::floating(parse_data_type(kind, where));
+      spec.float_type = parse_data_type(kind, where);
     } catch (const Error& error) {
       throw Error(ErrorCode::kCorrupt, error.what());
     }
+    if (words.done()) return spec;
+    TENON_CHECK(is_float8(spec.float_type), ErrorCode::kCorrupt,
+                "{}: the weight format \"{}\" is not known to this version", where, text);
+    spec = QuantSpec::scaled_float(spec.float_type);
+    parse_fields(words, spec, text, where);
+    spec.check(where);
+    return spec;
   }
   spec.kind = codebook ? QuantKind::kCodebook : QuantKind::kInteger;
   kind.remove_prefix(codebook ? 8 : 3);

@@ -4,7 +4,8 @@
 //
 // A quantized part [rows, columns] is a set of tensors in files and memory:
 //   codes   uint8 [rows, code_bytes]: element c of a row lies at bits [c * bits, (c + 1) * bits) of
-//           the row, least significant first. Unsigned, but where signed_codes(): two's complement.
+//           the row, least significant first. Unsigned, but where signed_codes(): two's complement;
+//           kScaledFloat: the bits of a number of float_type.
 //   scale   one-level: [rows, groups] of scale_type.
 //           two-level: [rows, supers] of scale_type; the group's factor is sub_scale.
 //   sub_scale  two-level only, uint8 [rows, sub_bytes]: one byte a group (sub_bits 8) or one nibble
@@ -18,7 +19,9 @@
 //   m = minimum          or  minimum * sub_minimum
 //   value = s * (code - code_offset) + m          (kInteger; two-level minima are subtracted)
 //   value = s * codebook[code]                    (kCodebook)
-// SPDX-License-Identifier: Apache-2.0
+//   value = s * float_type's number               (kScaledFloat, one-level, no minimum)
+// One scale for a whole matrix is stored as a scale a row, all the same: 4 bytes a row more, and
+// any cut or join along rows stays one. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -30,9 +33,10 @@
 namespace tenon {
 
 enum class QuantKind : std::uint8_t {
-  kFloat,     ///< plain elements of `float_type`; nothing else applies
-  kInteger,   ///< evenly spaced codes
-  kCodebook,  ///< codes index a table of 2^bits values
+  kFloat,        ///< plain elements of `float_type`; nothing else applies
+  kInteger,      ///< evenly spaced codes
+  kCodebook,     ///< codes index a table of 2^bits values
+  kScaledFloat,  ///< fp8 numbers of `float_type` with scales; 8 bits, no offset
 };
 
 struct QuantSpec {
@@ -51,7 +55,15 @@ struct QuantSpec {
   std::int64_t super_phase = 0;  ///< columns of the first super-block that another shard holds
 
   static QuantSpec floating(DataType type) { return {.float_type = type}; }
+  /// `type`: float8_e4m3 or float8_e5m2, with a float32 scale for every row.
+  static QuantSpec scaled_float(DataType type) {
+    return {.kind = QuantKind::kScaledFloat,
+            .float_type = type,
+            .bits = 8,
+            .scale_type = DataType::kFloat32};
+  }
 
+  /// Plain elements: one tensor, no scales.
   bool is_float() const { return kind == QuantKind::kFloat; }
   bool two_level() const { return super_size > 0; }
   /// Codes are int8, -128 … 127, instead of unsigned.
@@ -70,7 +82,8 @@ struct QuantSpec {
   bool operator==(const QuantSpec&) const = default;
 };
 
-/// "float16", "int4 group 32 scale float16 offset 8", …: printed, stored in files, parsed back.
+/// "float16", "int4 group 32 scale float16 offset 8", "float8_e4m3 group row scale float32", …:
+/// printed, stored in files, parsed back.
 std::string to_string(const QuantSpec& spec);
 /// Inverse of to_string. Throws Error{kCorrupt} naming `where`; every field is checked.
 QuantSpec parse_quant_spec(std::string_view text, std::string_view where);

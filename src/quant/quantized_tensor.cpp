@@ -71,6 +71,11 @@ Factors group_factors(const QuantizedTensor& tensor, std::int64_t row, std::int6
 void dequantize_group(const QuantizedTensor& tensor, const Factors& factors,
                       const std::uint8_t* codes, std::int64_t count, float* out) {
   const QuantSpec& spec = tensor.spec;
+  if (spec.kind == QuantKind::kScaledFloat) {
+    convert_to_float(spec.float_type, codes, out, static_cast<std::size_t>(count));
+    for (std::int64_t i = 0; i < count; ++i) out[i] *= factors.scale;
+    return;
+  }
   for (std::int64_t i = 0; i < count; ++i) {
     float code = 0.0F;
     if (spec.kind == QuantKind::kCodebook)

@@ -24,6 +24,9 @@ inline std::vector<std::string> weight_forms() {
       "float16",
       "bfloat16",
       "float8_e4m3",
+      "float8_e4m3 group row scale float32",
+      "float8_e5m2 group row scale float16",
+      "float8_e4m3 group 128 scale float32",
       "int8 group row scale float32",
       "int8 group 32 scale float16",
       "int8 group 128 scale bfloat16",
@@ -65,6 +68,7 @@ class RandomWeights {
       return w;
     }
     fill_bytes(w.codes);
+    if (spec.kind == QuantKind::kScaledFloat) keep_numbers(spec.float_type, w.codes);
     fill(w.scale, 0.02F);
     if (spec.two_level()) fill_bytes(w.sub_scale);
     if (spec.has_minimum) fill(w.minimum, 0.1F);
@@ -84,6 +88,14 @@ class RandomWeights {
     auto* bytes = reinterpret_cast<unsigned char*>(tensor.mutable_data());
     for (std::size_t i = 0; i < tensor.bytes(); ++i)
       bytes[i] = static_cast<unsigned char>(engine_());
+  }
+
+  /// fp8 bits below 4 in magnitude, none of which is infinite or not a number.
+  static void keep_numbers(DataType type, Tensor& codes) {
+    const unsigned mask = type == DataType::kFloat8E4M3 ? 0xBFU : 0xC3U;
+    auto* bytes = reinterpret_cast<unsigned char*>(codes.mutable_data());
+    for (std::size_t i = 0; i < codes.bytes(); ++i)
+      bytes[i] = static_cast<unsigned char>(bytes[i] & mask);
   }
 
   void fill(Tensor& tensor, float scale) {

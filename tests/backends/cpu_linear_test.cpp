@@ -108,28 +108,28 @@ TEST_P(CpuLinear, RowDependsOnItselfAlone) {
 TEST_P(CpuLinear, ServesSegmentsOfDifferentFormsWithBias) {
   SKIP_WITHOUT_ISA();
   const char* forms[] = {"int4 group 32 scale float16 minimum super 256 sub 8",
-                         "int6 group 16 scale float16 offset 32 super 256 sub 8 signed",
-                         "bfloat16"};
-  const std::int64_t outputs[] = {100, 33, 18};
+                         "int6 group 16 scale float16 offset 32 super 256 sub 8 signed", "bfloat16",
+                         "float8_e4m3 group row scale float32"};
+  const std::int64_t outputs[] = {100, 33, 18, 40};
   RandomWeights random(3);
   std::vector<QuantizedTensor> weights;
-  for (int i = 0; i < 3; ++i) weights.push_back(random.weight(spec_of(forms[i]), outputs[i], 320));
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) weights.push_back(random.weight(spec_of(forms[i]), outputs[i], 320));
+  for (int i = 0; i < 4; ++i) {
     QuantizedTensor bias = random.weight(spec_of(i == 1 ? "float16" : "float32"), 1, outputs[i]);
     bias.shape = {outputs[i]};
     bias.codes = Tensor({bias.codes.data(), bias.codes.dtype(), {outputs[i]}},
                         std::make_shared<Tensor>(bias.codes));
     weights.push_back(bias);
   }
-  const Linear op{.segments = 3, .has_bias = true};
-  const NodeView node = linear_node(weights, 3);
+  const Linear op{.segments = 4, .has_bias = true};
+  const NodeView node = linear_node(weights, 4);
   const KernelUnderTest<Linear> kernel(entry(), op, node, weights, pool_);
   const KernelUnderTest<Linear> reference(entries().back(), op, node, weights, pool_);
   for (const std::int64_t rows : {1, 4, 6, 130, 300}) {
     const std::vector<float> x = random.floats(rows * 320);
     const auto got = kernel.run(x, rows);
     const auto expected = reference.run(x, rows);
-    for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t i = 0; i < 4; ++i)
       expect_close(got[i], expected[i], weights[i], x, rows, entry().activation,
                    std::string(entry().name) + " segment " + std::to_string(i));
   }

@@ -142,9 +142,10 @@ TEST(CudaLinear, StreamGrid) {
     std::int64_t outputs, columns;
   };
   for (const char* form :
-       {"bfloat16", "float16", "float8_e4m3", "int8 group row scale float32",
-        "int8 group 128 scale bfloat16", "int4 group 32 scale float16 offset 8",
-        "int4 group 64 scale bfloat16 minimum", "int4 group 128 scale float32 offset 8",
+       {"bfloat16", "float16", "float8_e4m3", "float8_e4m3 group row scale float32",
+        "int8 group row scale float32", "int8 group 128 scale bfloat16",
+        "int4 group 32 scale float16 offset 8", "int4 group 64 scale bfloat16 minimum",
+        "int4 group 128 scale float32 offset 8",
         "int4 group 32 scale float16 minimum super 256 sub 8"})
     for (const Extents extents : {Extents{33, 256}, Extents{40, 4352}}) {
       const QuantSpec spec = spec_of(form);
@@ -183,8 +184,9 @@ TEST(CudaLinear, OddExtents) {
 
 TEST(CudaLinear, Gated) {
   TENON_NEEDS_GPU();
-  for (const char* form : {"bfloat16", "float16", "float32", "float8_e4m3",
-                           "int8 group row scale float32", "int4 group 32 scale float16 offset 8"})
+  for (const char* form :
+       {"bfloat16", "float16", "float32", "float8_e4m3", "float8_e4m3 group row scale float32",
+        "int8 group row scale float32", "int4 group 32 scale float16 offset 8"})
     for (const bool bias : {false, true})
       for (const std::int64_t rows : {1, 9, 70}) {
         const QuantSpec spec = spec_of(form);

@@ -70,6 +70,30 @@ TEST_F(RankFiles, ReadWhatTheyHold) {
   EXPECT_EQ(open()->load("w", {{1, 3}, {0, 8}}).shape, (Shape{2, 8}));
 }
 
+// One scale for the whole weight stands in every row, so that any cut of any cut finds it.
+TEST_F(RankFiles, ScaledFloatsOfTwoRanks) {
+  const std::string half =
+      R"({"w": {"spec": "float8_e4m3 group row scale float32", "shape": [4, 8], "begin": )";
+  for (const char* begin : {"[0, 0]", "[0, 4]"})
+    add(half + begin + "}}",
+        {{"w.codes", DataType::kUInt8, {4, 4}}, {"w.scale", DataType::kFloat32, {4, 1}}});
+  const auto source = open();
+  EXPECT_EQ(source->at("w").spec, QuantSpec::scaled_float(DataType::kFloat8E4M3));
+  EXPECT_EQ(source->load("w", {{1, 3}, {2, 7}}).shape, (Shape{2, 5}));
+}
+
+TEST_F(RankFiles, ScaledFloatsNeedAScaleARow) {
+  add(R"({"w": {"spec": "float8_e4m3 group row scale float32", "shape": [4, 8], "begin": [0, 0]}})",
+      {{"w.codes", DataType::kUInt8, {4, 8}}, {"w.scale", DataType::kFloat32, {1, 1}}});
+  try {
+    open()->load("w", {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("its scale should be float32 [4, 1]"));
+  }
+}
+
 // No rows, so that a file of no size can claim any number of columns.
 TEST_F(RankFiles, ExtentsBeyondAnyWeightAreRefused) {
   const std::int64_t huge = std::int64_t{1} << 60;

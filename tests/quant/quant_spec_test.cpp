@@ -42,6 +42,29 @@ TEST(QuantSpec, TextRoundTrips) {
             "int8 group row scale float32");
 }
 
+TEST(QuantSpec, ScaledFloats) {
+  const QuantSpec spec = QuantSpec::scaled_float(DataType::kFloat8E4M3);
+  EXPECT_EQ(to_string(spec), "float8_e4m3 group row scale float32");
+  EXPECT_EQ(parse_quant_spec("float8_e4m3 group row scale float32", "test"), spec);
+  EXPECT_FALSE(spec.is_float());
+  EXPECT_TRUE(parse_quant_spec("float8_e4m3", "test").is_float());
+  EXPECT_EQ(spec.bytes(3, 100), 3 * (100 + 4));
+  const QuantSpec blocks = parse_quant_spec("float8_e5m2 group 128 scale bfloat16", "test");
+  EXPECT_EQ(parse_quant_spec(to_string(blocks), "test"), blocks);
+  EXPECT_EQ(blocks.bytes(2, 256), 2 * (256 + 2 * 2));
+  expect_refused("bfloat16 group row scale float32", "not known");
+  expect_refused("float8_e4m3 group row scale int8", "int8");
+  expect_refused("float8_e4m3 group row scale float32 offset 1", "offset 1");
+  expect_refused("float8_e4m3 group row scale float32 minimum", "minimum");
+  expect_refused("float8_e4m3 group 32 scale float32 super 256 sub 8", "one-level");
+  QuantSpec wrong = spec;
+  wrong.float_type = DataType::kFloat16;
+  EXPECT_THROW(wrong.check("test"), Error);
+  wrong = spec;
+  wrong.bits = 4;
+  EXPECT_THROW(wrong.check("test"), Error);
+}
+
 TEST(QuantSpec, RefusesWhatCannotBe) {
   expect_refused("", "breaks off");
   expect_refused("float17", "float17");

@@ -98,6 +98,27 @@ TEST(QuantizedTensor, PerRowScales) {
   EXPECT_THROW(slice(tensor, {0, 3}, {0, 13}), Error);
 }
 
+TEST(QuantizedTensor, ScaledFloats) {
+  QuantizedTensor tensor =
+      QuantizedTensor::empty(QuantSpec::scaled_float(DataType::kFloat8E4M3), {3, 20}, "w");
+  auto* codes = tensor.codes.mutable_as<std::uint8_t>();
+  for (int i = 0; i < 60; ++i) codes[i] = static_cast<std::uint8_t>(i * 2);
+  codes[1] = 0xC8;  // -(1 + 0) * 2^(9 - 7) = -4
+  for (int i = 0; i < 3; ++i) tensor.scale.mutable_as<float>()[i] = 0.25F + static_cast<float>(i);
+  validate(tensor, "w");
+  EXPECT_EQ(tensor.bytes(), static_cast<std::size_t>(tensor.spec.bytes(3, 20)));
+  const Tensor whole = dequantize(tensor);
+  EXPECT_EQ(whole.view().as<float>()[1], -1.0F);
+  EXPECT_EQ(whole.view().as<float>()[28], 1.25F);  // code 0x38 is 1
+  const QuantizedTensor columns[] = {slice(tensor, {0, 3}, {0, 7}), slice(tensor, {0, 3}, {7, 20})};
+  expect_rectangle(columns[1], whole, {0, 3}, {7, 20}, "fp8");
+  expect_rectangle(concatenate(columns, 1, "w"), whole, {0, 3}, {0, 20}, "fp8");
+  const QuantizedTensor rows[] = {slice(tensor, {0, 2}, {0, 20}), slice(tensor, {2, 3}, {0, 20})};
+  expect_rectangle(concatenate(rows, 0, "w"), whole, {0, 3}, {0, 20}, "fp8");
+  tensor.scale = Tensor(DataType::kFloat32, {1, 1});  // one for all is stored once a row
+  EXPECT_THROW(validate(tensor, "w"), Error);
+}
+
 TEST(QuantizedTensor, VectorsAndDeepShapes) {
   const QuantizedTensor bias = random_tensor(GgufTensorType::kF16, {10});
   const QuantizedTensor part = slice(bias, {0, 1}, {4, 10});

@@ -156,8 +156,7 @@ void fill_scales(const PackedMatrix& m, std::span<const QuantizedTensor> weights
 
 std::string scaled_float_form(const QuantSpec& spec, PackedMatrix& m) {
   m.kind = CodeKind::kFloat8;
-  if (spec.float_type != DataType::kFloat8E4M3)
-    return fmt::format("weight of {}", to_string(spec));
+  if (spec.float_type != DataType::kFloat8E4M3) return fmt::format("weight of {}", to_string(spec));
   if (spec.group_size != 0 && spec.group_size < m.columns)
     return fmt::format("fp8 numbers in groups of {} columns", spec.group_size);
   m.scale_stride = 1;
