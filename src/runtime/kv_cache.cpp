@@ -162,7 +162,7 @@ void KvCache::Impl::commit_block(KvSequence& sequence, std::span<const std::int3
   for (KvPool& pool : store.pools()) {
     KvTable& entry = table(sequence, pool);
     const std::int32_t own = entry.at(block);
-    const KvPlace& place = node.places[static_cast<std::size_t>(pool.group())];
+    const KvPlace& place = pool.place(node);
     if (own < 0 || (place.tier == KvTier::kDevice && place.index == own)) continue;
     // One that is merely kept would be one more held, where a fork still holds the own block.
     if (place.tier != KvTier::kDevice || pool.block(place.index).references == 0) {

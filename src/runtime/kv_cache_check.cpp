@@ -44,7 +44,7 @@ void check_path(const KvPool& pool, const KvSequence& sequence, const KvTable& t
   const KvNode* node = sequence.tail;
   for (std::int64_t i = sequence.committed - 1; i >= 0; --i, node = node->parent) {
     if (table.at(i) < 0) continue;
-    const KvPlace& place = node->places[static_cast<std::size_t>(pool.group())];
+    const KvPlace& place = pool.place(*node);
     expect(place.tier == KvTier::kDevice && place.index == table.at(i),
            "a committed block is not its node's", i);
   }
@@ -64,7 +64,7 @@ void check_blocks(const KvPool& pool, const Count& count) {
     kept += block.references == 0 && block.node != nullptr ? 1 : 0;
     copies += block.copies_due();
     if (block.node == nullptr) continue;
-    const KvPlace& place = block.node->places[static_cast<std::size_t>(pool.group())];
+    const KvPlace& place = pool.place(*block.node);
     expect(place.tier == KvTier::kDevice && place.index == b, "a block's node lies elsewhere", b);
   }
   std::vector<std::int32_t> empty(pool.empty_blocks().begin(), pool.empty_blocks().end());
@@ -82,8 +82,7 @@ void check_blocks(const KvPool& pool, const Count& count) {
 }
 
 void check_node(const KvPool& pool, const KvNode& node) {
-  const auto g = static_cast<std::size_t>(pool.group());
-  const KvPlace& place = node.places[g];
+  const KvPlace& place = pool.place(node);
   expect(place.pins == 0, "a place is still pinned");
   expect(place.listed == pool.may_leave(node), "a place is listed wrongly");
   if (place.tier == KvTier::kDevice)
@@ -91,18 +90,18 @@ void check_node(const KvPool& pool, const KvNode& node) {
   if (!pool.whole_context()) return;
   expect(place.tier != KvTier::kNone, "a node lacks a whole-context block");
   std::array<std::int32_t, kKvTiers> children{};
-  for (const KvNode* child : node.children) {
-    const KvTier tier = child->places[g].tier;
+  node.children.for_each([&](const KvNode& child) {
+    const KvTier tier = pool.place(child).tier;
     expect(tier >= place.tier && tier != KvTier::kNone, "a continuation lies nearer");
     ++children[static_cast<std::size_t>(tier)];
-  }
+  });
   expect(children == place.children, "continuations are miscounted");
 }
 
 void check_swapped(const KvPool& pool, const KvTree& tree) {
   std::vector<std::int32_t> used;
   tree.for_each([&](const KvNode& node) {
-    const KvPlace& place = node.places[static_cast<std::size_t>(pool.group())];
+    const KvPlace& place = pool.place(node);
     if (place.tier != KvTier::kHost && place.tier != KvTier::kDisk) return;
     const std::int64_t host = pool.swapped_capacity(KvTier::kHost);
     expect((place.index < host) == (place.tier == KvTier::kHost), "a swapped block's tier is wrong",
@@ -132,12 +131,11 @@ void KvCache::check_invariants() const {
   tree.for_each([&](const KvNode& node) {
     const auto found = tails.find(&node);
     expect(node.tails == (found == tails.end() ? 0 : found->second), "tails are miscounted");
-    expect(node.placed ==
-               std::ranges::count_if(
-                   node.places, [](const KvPlace& place) { return place.tier != KvTier::kNone; }),
+    const auto has_it = [&](const KvPool& pool) { return pool.place(node).tier != KvTier::kNone; };
+    expect(node.placed == std::ranges::count_if(impl.store.pools(), has_it),
            "places are miscounted");
     expect(node.placed > 0 || node.tails > 0 || !node.children.empty(), "a node is of no use");
-    expect(node.parent->children.contains(const_cast<KvNode*>(&node)), "a child is lost");
+    expect(node.parent->children.contains(node), "a child is lost");
     expect(node.hash == impl.settings.block_hash(node.parent->hash, node.tokens),
            "a node has another's hash");
   });

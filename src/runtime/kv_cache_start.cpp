@@ -43,7 +43,7 @@ KvCache::Impl::Prefix KvCache::Impl::find(const KvStart& start) const {
     bool all = true;
     for (const KvPool& pool : store.pools()) {
       const auto g = static_cast<std::size_t>(pool.group());
-      row[g] = next->places[g].tier == KvTier::kNone ? 0 : row[g] + 1;
+      row[g] = next->place(g).tier == KvTier::kNone ? 0 : row[g] + 1;
       all = all && row[g] >= blocks - pool.first_needed(blocks * settings.tokens_per_block);
     }
     if (all) restorable = out.nodes.size();
@@ -65,7 +65,7 @@ bool KvCache::Impl::has_room(const Prefix& prefix, std::int64_t reserve) const {
   for (const KvPool& pool : store.pools()) {
     const auto g = static_cast<std::size_t>(pool.group());
     const auto kept = [&](const KvNode& node) {
-      const KvPlace& place = node.places[g];
+      const KvPlace& place = node.place(g);
       return place.tier == KvTier::kDevice && pool.block(place.index).references == 0;
     };
     std::int64_t revived = 0;  // kept blocks that are held from now on
@@ -73,7 +73,7 @@ bool KvCache::Impl::has_room(const Prefix& prefix, std::int64_t reserve) const {
     for (auto i = pool.first_needed(prefix.tokens(settings.tokens_per_block)); i < count; ++i) {
       const KvNode& node = *prefix.nodes[static_cast<std::size_t>(i)];
       revived += kept(node) ? 1 : 0;
-      fetched += node.places[g].tier != KvTier::kDevice ? 1 : 0;
+      fetched += node.place(g).tier != KvTier::kDevice ? 1 : 0;
     }
     std::int64_t wanted = pool.most_held(reserve);
     if (pool.whole_context()) wanted += revived + fetched - count;

@@ -7,12 +7,10 @@
 #include <array>
 #include <compare>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 namespace tenon {
 
@@ -22,23 +20,31 @@ inline constexpr std::size_t kKvTiers = 3;
 
 inline constexpr std::int32_t kDefaultKvPriority = 35;
 
-/// Who goes first: lowest priority, then least recently used. `use` differs between any two places
-/// of a group.
-struct KvOrder {
-  std::int32_t priority = kDefaultKvPriority;
-  std::uint64_t use = 0;
+/// Who goes first: lowest priority (0 to 100), then least recently used. `use` differs between any
+/// two places of a group that may leave it.
+class KvOrder {
+ public:
+  KvOrder(std::int32_t priority = kDefaultKvPriority, std::uint64_t use = 0)
+      : key_(static_cast<std::uint64_t>(priority) << kUseBits | use) {}
+  KvOrder with_priority(std::int32_t priority) const {
+    return {priority, key_ & ((std::uint64_t{1} << kUseBits) - 1)};
+  }
   auto operator<=>(const KvOrder&) const = default;
+
+ private:
+  static constexpr int kUseBits = 56;
+  std::uint64_t key_;
 };
 
 /// A node's content in one cache group.
 struct KvPlace {
-  KvTier tier = KvTier::kNone;
-  std::int32_t index = -1;  ///< block, or swapped block
-  bool listed = false;      ///< stands in its pool's list of those that may leave the tier
-  int pins = 0;             ///< a start is about to take it: it stays where it is
   KvOrder order;
   /// Nodes that continue this one, by tier in this group. Counted in whole-context groups.
   std::array<std::int32_t, kKvTiers> children{};
+  std::int32_t index = -1;  ///< block, or swapped block
+  std::int16_t pins = 0;    ///< a start is about to take it: it stays where it is
+  KvTier tier = KvTier::kNone;
+  bool listed = false;  ///< stands in its pool's list of those that may leave the tier
 };
 
 struct KvNode;
@@ -50,22 +56,63 @@ struct KvTokenOrder {
   bool operator()(const KvNode* a, std::span<const std::int32_t> b) const;
   bool operator()(std::span<const std::int32_t> a, const KvNode* b) const;
 };
+using KvNodeSet = std::set<KvNode*, KvTokenOrder>;
 
-struct KvNode {
-  KvNode* parent = nullptr;  ///< null: a root, which has a salt in place of tokens
-  std::string salt;
+/// A node's children. Nearly all nodes have one at most, which costs no memory of its own.
+class KvChildren {
+ public:
+  bool empty() const { return only_ == nullptr && all_ == nullptr; }
+  bool contains(const KvNode& node) const;
+  void insert(KvNode& node);
+  void erase(KvNode& node);
+  /// Before and after which `tokens` stand in the order of tokens; null: none there. (Where there
+  /// is one child, it is the first whatever its tokens.)
+  std::array<KvNode*, 2> neighbours(std::span<const std::int32_t> tokens) const;
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    if (only_ != nullptr) visit(*only_);
+    if (all_ == nullptr) return;
+    for (const KvNode* node : *all_) visit(*node);
+  }
+
+ private:
+  KvNode* only_ = nullptr;
+  std::unique_ptr<KvNodeSet> all_;  // never empty; `only_` is null beside it
+};
+
+/// What evicting and reusing a block looks at lies in two neighbouring cache lines: in a full cache
+/// nodes are cold when their turn comes, and the memory is most of what it costs.
+struct alignas(128) KvNode {
+  /// What is rarely wanted.
+  struct Rest {
+    KvNodeSet::iterator among_siblings;  ///< where the parent has several children
+    double duration = 0;                 ///< of the priority, counted from when nobody holds it
+    double expires = 0;                  ///< when it ends
+    std::span<KvPlace> places;           ///< of groups beyond the first two
+  };
+  static constexpr std::size_t kNearPlaces = 2;
+
+  KvNode* parent = nullptr;  ///< null: a root, which has a salt in place of tokens, and no places
   std::uint64_t hash = 0;
-  std::vector<std::int32_t> tokens;
-  std::set<KvNode*, KvTokenOrder> children;
-  // Where the tree has it: among its parent's children, and by its hash.
-  std::set<KvNode*, KvTokenOrder>::iterator among_children;
-  std::unordered_multimap<std::uint64_t, KvNode*>::iterator by_hash;
-  std::vector<KvPlace> places;  ///< one a group; none in a root
-  int placed = 0;               ///< groups that have it
-  int tails = 0;                ///< sequences whose committed blocks end here
-  std::int32_t priority = kDefaultKvPriority;
-  std::optional<double> duration;  ///< of the priority, counted from when nobody holds it
-  std::optional<double> expires;   ///< while nobody holds it
+  std::span<std::int32_t> tokens;
+  KvChildren children;
+  Rest* rest = nullptr;     ///< null in a root
+  std::int32_t tails = 0;   ///< sequences whose committed blocks end here
+  std::int16_t placed = 0;  ///< groups that have it
+  std::int8_t priority = kDefaultKvPriority;
+  bool limited : 1 = false;   ///< the priority has a duration
+  bool expiring : 1 = false;  ///< nobody holds it: the duration runs
+  std::array<KvPlace, kNearPlaces> near_places;
+
+  KvPlace& place(std::size_t group) {
+    return group < kNearPlaces ? near_places[group] : rest->places[group - kNearPlaces];
+  }
+  const KvPlace& place(std::size_t group) const { return const_cast<KvNode*>(this)->place(group); }
+};
+static_assert(sizeof(KvNode) == 128);
+
+struct KvRoot : KvNode {
+  std::string salt;
 };
 
 }  // namespace tenon

@@ -128,7 +128,7 @@ std::int64_t KvPool::swapped_in_use() const {
 }
 
 bool KvPool::may_leave(const KvNode& node) const {
-  const KvPlace& place = node.places[static_cast<std::size_t>(group_)];
+  const KvPlace& place = this->place(node);
   if (place.tier == KvTier::kNone || place.pins > 0) return false;
   if (place.tier == KvTier::kDevice && block(place.index).references > 0) return false;
   if (!whole_context()) return true;
@@ -137,33 +137,58 @@ bool KvPool::may_leave(const KvNode& node) const {
   return true;
 }
 
-void KvPool::refresh(KvNode& node) {
-  KvPlace& place = node.places[static_cast<std::size_t>(group_)];
-  const bool wanted = may_leave(node);
-  if (wanted == place.listed) return;
-  auto& list = leaving_[static_cast<std::size_t>(place.tier)];
-  if (wanted)
-    list.emplace(place.order, &node);
-  else
-    list.erase({place.order, &node});
-  place.listed = wanted;
+// Mostly it is the next to go, or was used last.
+void KvPool::list(KvNode& node, KvPlace& place) {
+  Leaving& list = leaving_[static_cast<std::size_t>(place.tier)];
+  const std::pair entry(place.order, &node);
+  const auto hint = !list.empty() && entry < *list.begin() ? list.begin() : list.end();
+  if (spare_.empty()) {
+    list.insert(hint, entry);
+  } else {
+    spare_.value() = entry;
+    list.insert(hint, std::move(spare_));
+  }
+  place.listed = true;
 }
 
 void KvPool::unlist(KvNode& node) {
-  KvPlace& place = node.places[static_cast<std::size_t>(group_)];
-  if (place.listed) leaving_[static_cast<std::size_t>(place.tier)].erase({place.order, &node});
+  KvPlace& place = this->place(node);
+  if (!place.listed) return;
+  Leaving& list = leaving_[static_cast<std::size_t>(place.tier)];
+  const bool first = list.begin()->second == &node;
+  spare_ = list.extract(first ? list.begin() : list.find({place.order, &node}));
   place.listed = false;
+}
+
+void KvPool::refresh(KvNode& node) {
+  KvPlace& place = this->place(node);
+  const bool wanted = may_leave(node);
+  if (wanted == place.listed) return;
+  if (wanted)
+    list(node, place);
+  else
+    unlist(node);
 }
 
 void KvPool::reorder(KvNode& node, const KvOrder& order) {
   unlist(node);
-  node.places[static_cast<std::size_t>(group_)].order = order;
+  place(node).order = order;
   refresh(node);
 }
 
 KvNode* KvPool::first_to_leave(KvTier tier) const {
-  const auto& list = leaving_[static_cast<std::size_t>(tier)];
+  const Leaving& list = leaving_[static_cast<std::size_t>(tier)];
   return list.empty() ? nullptr : list.begin()->second;
+}
+
+const KvNode* KvPool::second_to_leave(KvTier tier) const {
+  const Leaving& list = leaving_[static_cast<std::size_t>(tier)];
+  return list.size() < 2 ? nullptr : std::next(list.begin())->second;
+}
+
+void KvPool::prefetch_block(const KvNode& node) const noexcept {
+  const KvPlace& place = this->place(node);
+  if (place.tier == KvTier::kDevice) __builtin_prefetch(&block(place.index));
 }
 
 }  // namespace tenon

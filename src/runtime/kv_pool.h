@@ -38,6 +38,10 @@ class KvPool {
   void reset() noexcept;
 
   int group() const { return group_; }
+  KvPlace& place(KvNode& node) const { return node.place(static_cast<std::size_t>(group_)); }
+  const KvPlace& place(const KvNode& node) const {
+    return node.place(static_cast<std::size_t>(group_));
+  }
   bool whole_context() const { return sizes_.window == 0; }
   std::int64_t window() const { return sizes_.window; }
   std::int64_t blocks() const { return sizes_.blocks; }
@@ -89,6 +93,10 @@ class KvPool {
   /// Who leaves the tier first; null: nobody may.
   KvNode* first_to_leave(KvTier tier) const;
   bool may_leave(const KvNode& node) const;
+  /// The one whose turn comes after first_to_leave(); null: none.
+  const KvNode* second_to_leave(KvTier tier) const;
+  /// Asks the memory for the node's block; the node itself is at hand.
+  void prefetch_block(const KvNode& node) const noexcept;
 
   std::int64_t promised() const { return promised_; }
   std::int64_t copies_due() const { return copies_due_; }
@@ -98,6 +106,7 @@ class KvPool {
   }
 
  private:
+  void list(KvNode& node, KvPlace& place);
   KvBlock& at(std::int32_t index) { return blocks_[static_cast<std::size_t>(index)]; }
   template <class Change>
   void change(std::int32_t block, const Change& apply);
@@ -110,7 +119,9 @@ class KvPool {
   std::vector<std::int32_t> empty_;  // last in, first out: a warm block is used again
   std::vector<std::int32_t> empty_host_;
   std::vector<std::int32_t> empty_disk_;
-  std::array<std::set<std::pair<KvOrder, KvNode*>>, kKvTiers> leaving_;
+  using Leaving = std::set<std::pair<KvOrder, KvNode*>>;
+  std::array<Leaving, kKvTiers> leaving_;
+  Leaving::node_type spare_;  // an entry to use again: mostly a block that goes frees its parent
   std::int64_t held_ = 0;
   std::int64_t kept_ = 0;
   std::int64_t promised_ = 0;

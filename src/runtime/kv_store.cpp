@@ -8,7 +8,7 @@
 namespace tenon {
 
 KvStore::KvStore(const KvCacheSettings& settings)
-    : tree_(settings.block_hash, settings.groups.size()),
+    : tree_(settings),
       event_capacity_(
           static_cast<std::size_t>(std::max<std::int64_t>(0, settings.event_capacity))) {
   for (std::size_t g = 0; g < settings.groups.size(); ++g)
@@ -32,9 +32,10 @@ void KvStore::event(KvCacheEvent::Kind kind, const KvNode& node) {
   out.kind = kind;
   out.block_hash = node.hash;
   out.parent_hash = parent.parent == nullptr ? 0 : parent.hash;
-  if (kind == KvCacheEvent::Kind::kStored) out.tokens = node.tokens;
+  if (kind == KvCacheEvent::Kind::kStored)
+    out.tokens.assign(node.tokens.begin(), node.tokens.end());
   out.priority = node.priority;
-  out.on_device = node.places[static_cast<std::size_t>(watched_)].tier == KvTier::kDevice;
+  out.on_device = node.place(static_cast<std::size_t>(watched_)).tier == KvTier::kDevice;
   events_.push_back(std::move(out));
   ++event_id_;
 }
@@ -47,7 +48,7 @@ std::vector<KvCacheEvent> KvStore::take_events() {
 }
 
 void KvStore::move(KvPool& pool, KvNode& node, KvTier tier, std::int32_t index) {
-  KvPlace& entry = place(pool, node);
+  KvPlace& entry = pool.place(node);
   const KvPlace old = entry;
   pool.unlist(node);
   entry.tier = tier;
@@ -60,7 +61,7 @@ void KvStore::move(KvPool& pool, KvNode& node, KvTier tier, std::int32_t index) 
   pool.refresh(node);
   KvNode& parent = *node.parent;
   if (pool.whole_context() && parent.parent != nullptr) {
-    auto& children = place(pool, parent).children;
+    auto& children = pool.place(parent).children;
     if (old.tier != KvTier::kNone) --children[static_cast<std::size_t>(old.tier)];
     if (tier != KvTier::kNone) ++children[static_cast<std::size_t>(tier)];
     pool.refresh(parent);
@@ -78,7 +79,7 @@ void KvStore::move(KvPool& pool, KvNode& node, KvTier tier, std::int32_t index) 
 
 void KvStore::drop(KvPool& pool, KvNode& node) {
   const auto leave = [&](KvPool& from) {
-    const KvPlace& entry = place(from, node);
+    const KvPlace& entry = from.place(node);
     if (entry.tier == KvTier::kNone) return;
     TENON_ASSERT(entry.tier != KvTier::kDevice || from.block(entry.index).references == 0);
     move(from, node, KvTier::kNone, -1);
@@ -94,7 +95,7 @@ void KvStore::drop(KvPool& pool, KvNode& node) {
 }
 
 void KvStore::push_out(KvPool& pool, KvNode& node) {
-  const KvPlace old = place(pool, node);
+  const KvPlace old = pool.place(node);
   int nearer = 0;  // nodes that continue it, in tiers it passes
   for (auto t = static_cast<std::size_t>(old.tier) + 1; t < kKvTiers; ++t) {
     const auto tier = static_cast<KvTier>(t);
@@ -107,7 +108,7 @@ void KvStore::push_out(KvPool& pool, KvNode& node) {
         TENON_ASSERT(nearer == 0);
         continue;
       }
-      if (old.order < place(pool, *least).order && nearer == 0) continue;
+      if (old.order < pool.place(*least).order && nearer == 0) continue;
       push_out(pool, *least);
       index = pool.take_swapped(tier);
       TENON_ASSERT(index >= 0);
@@ -128,21 +129,23 @@ std::int32_t KvStore::take(KvPool& pool) {
     TENON_ASSERT(first != nullptr);
     ++counts_.evicted_blocks;
     push_out(pool, *first);
-    // The next one's turn comes soon, and it has not been looked at for long.
-    if (const KvNode* next = pool.first_to_leave(KvTier::kDevice)) {
-      // Often it is the parent of who just went, and warm; what it points to is not.
-      __builtin_prefetch(next);
-      __builtin_prefetch(&next->children);
-      __builtin_prefetch(&next->places);
-      if (next->parent != nullptr) {
-        __builtin_prefetch(&*next->by_hash);
-        __builtin_prefetch(next->parent);
-        __builtin_prefetch(&next->parent->children);
-        __builtin_prefetch(next->places.data());
-      }
-    }
+    prefetch_eviction(pool);
   }
   return pool.take();
+}
+
+/// The next evictions come soon, and what they look at was not used for long. A block's parent is
+/// mostly next: the node at hand was asked for when its child's child went.
+void KvStore::prefetch_eviction(const KvPool& pool) const {
+  const KvNode* next = pool.first_to_leave(KvTier::kDevice);
+  if (next == nullptr) return;
+  tree_.prefetch_removal(*next);
+  const KvNode& parent = *next->parent;
+  if (parent.parent != nullptr) {
+    tree_.prefetch_removal(parent);
+    pool.prefetch_block(parent);
+  }
+  if (const KvNode* second = pool.second_to_leave(KvTier::kDevice)) KvTree::prefetch(*second);
 }
 
 void KvStore::hold(KvPool& pool, std::int32_t block) {
@@ -157,10 +160,11 @@ void KvStore::let_go(KvPool& pool, std::int32_t block, double now) {
   if (!pool.drop_reference(block)) return;
   KvNode* node = pool.block(block).node;
   if (node == nullptr) return;
-  if (pool.group() == watched_ && node->duration) {
+  if (pool.group() == watched_ && node->limited) {
     stop_expiry(*node);
-    node->expires = now + *node->duration;
-    expiring_.emplace(*node->expires, node);
+    node->rest->expires = now + node->rest->duration;
+    expiring_.emplace(node->rest->expires, node);
+    node->expiring = true;
   }
   pool.reorder(*node, {node->priority, ++uses_});
 }
@@ -171,7 +175,7 @@ void KvStore::copy(KvPool& pool, std::int32_t source, std::int32_t destination) 
 }
 
 std::int32_t KvStore::hold_node(KvPool& pool, KvNode& node) {
-  const KvPlace old = place(pool, node);
+  const KvPlace old = pool.place(node);
   if (old.tier == KvTier::kDevice) {
     hold(pool, old.index);
     return old.index;
@@ -183,9 +187,9 @@ std::int32_t KvStore::hold_node(KvPool& pool, KvNode& node) {
 }
 
 std::int32_t KvStore::take_copy(KvPool& pool, KvNode& node) {
-  TENON_ASSERT(place(pool, node).pins > 0);
+  TENON_ASSERT(pool.place(node).pins > 0);
   const std::int32_t block = take(pool);
-  const KvPlace& source = place(pool, node);
+  const KvPlace& source = pool.place(node);
   if (source.tier == KvTier::kDevice) {
     copy(pool, source.index, block);
   } else {
@@ -201,27 +205,28 @@ void KvStore::show(KvPool& pool, KvNode& node, std::int32_t block) {
 }
 
 void KvStore::pin(KvPool& pool, KvNode& node) {
-  ++place(pool, node).pins;
+  ++pool.place(node).pins;
   pool.refresh(node);
 }
 
 void KvStore::unpin(KvPool& pool, KvNode& node) {
-  --place(pool, node).pins;
+  --pool.place(node).pins;
   pool.refresh(node);
 }
 
 void KvStore::set_priority(KvNode& node, std::int32_t priority, std::optional<double> duration) {
-  node.duration = duration;
+  node.limited = duration.has_value();
+  node.rest->duration = duration.value_or(0);
   if (node.priority == priority) return;
-  node.priority = priority;
-  for (KvPool& pool : pools_) pool.reorder(node, {priority, place(pool, node).order.use});
+  node.priority = static_cast<std::int8_t>(priority);
+  for (KvPool& pool : pools_) pool.reorder(node, pool.place(node).order.with_priority(priority));
   if (node.placed > 0) event(KvCacheEvent::Kind::kUpdated, node);
 }
 
 void KvStore::stop_expiry(KvNode& node) {
-  if (!node.expires) return;
-  expiring_.erase({*node.expires, &node});
-  node.expires.reset();
+  if (!node.expiring) return;
+  expiring_.erase({node.rest->expires, &node});
+  node.expiring = false;
 }
 
 void KvStore::expire_before(double now) {

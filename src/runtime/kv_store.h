@@ -60,9 +60,6 @@ class KvStore {
   const KvCacheStatistics& counts() const { return counts_; }
 
  private:
-  KvPlace& place(const KvPool& pool, KvNode& node) const {
-    return node.places[static_cast<std::size_t>(pool.group())];
-  }
   void command(CacheCommand::Kind kind, const KvPool& pool, std::int32_t source,
                std::int32_t destination);
   void event(KvCacheEvent::Kind kind, const KvNode& node);
@@ -71,6 +68,7 @@ class KvStore {
   void drop(KvPool& pool, KvNode& node);
   /// To the next tier that has room for it, or out of the cache.
   void push_out(KvPool& pool, KvNode& node);
+  void prefetch_eviction(const KvPool& pool) const;
   void stop_expiry(KvNode& node);
   void expire_before(double now);
 

@@ -20,6 +20,9 @@ std::int64_t common(std::span<const std::int32_t> a, std::span<const std::int32_
   return static_cast<std::int64_t>(i);
 }
 
+/// Nodes of a chunk.
+constexpr std::size_t kNodes = 256;
+
 }  // namespace
 
 std::uint64_t kv_block_hash(std::uint64_t parent, std::span<const std::int32_t> tokens) {
@@ -37,6 +40,56 @@ bool KvTokenOrder::operator()(std::span<const std::int32_t> a, const KvNode* b) 
   return less(a, b->tokens);
 }
 
+bool KvChildren::contains(const KvNode& node) const {
+  if (all_ == nullptr) return only_ == &node;
+  const auto found = all_->find(node.tokens);
+  return found != all_->end() && *found == &node;
+}
+
+void KvChildren::insert(KvNode& node) {
+  if (empty()) {
+    only_ = &node;
+    return;
+  }
+  if (all_ == nullptr) {
+    auto all = std::make_unique<KvNodeSet>();
+    only_->rest->among_siblings = all->insert(only_).first;
+    all_ = std::move(all);
+    only_ = nullptr;
+  }
+  node.rest->among_siblings = all_->insert(&node).first;
+}
+
+void KvChildren::erase(KvNode& node) {
+  if (all_ == nullptr) {
+    TENON_ASSERT(only_ == &node);
+    only_ = nullptr;
+    return;
+  }
+  all_->erase(node.rest->among_siblings);
+  if (all_->empty()) all_.reset();
+}
+
+std::array<KvNode*, 2> KvChildren::neighbours(std::span<const std::int32_t> tokens) const {
+  if (all_ == nullptr) return {only_, nullptr};
+  const auto after = all_->lower_bound(tokens);
+  return {after == all_->begin() ? nullptr : *std::prev(after),
+          after == all_->end() ? nullptr : *after};
+}
+
+KvTree::Chunk::Chunk(std::size_t groups, std::size_t block_tokens)
+    : nodes(kNodes),
+      rests(kNodes),
+      far_places(kNodes * (groups - std::min(groups, KvNode::kNearPlaces))),
+      tokens(kNodes * block_tokens) {
+  const std::size_t far = far_places.size() / kNodes;
+  for (std::size_t i = 0; i < kNodes; ++i) {
+    nodes[i].tokens = std::span(tokens).subspan(i * block_tokens, block_tokens);
+    nodes[i].rest = &rests[i];
+    rests[i].places = std::span(far_places).subspan(i * far, far);
+  }
+}
+
 KvNode* KvTree::find_root(std::string_view salt) const {
   const auto found = roots_.find(salt);
   return found == roots_.end() ? nullptr : found->second.get();
@@ -44,77 +97,95 @@ KvNode* KvTree::find_root(std::string_view salt) const {
 
 KvNode& KvTree::root(std::string_view salt) {
   if (KvNode* known = find_root(salt)) return *known;
-  auto node = std::make_unique<KvNode>();
-  node->salt = salt;
-  node->hash = salt.empty() ? 0 : hash64(std::as_bytes(std::span(salt)));
-  return *roots_.emplace(node->salt, std::move(node)).first->second;
+  auto root = std::make_unique<KvRoot>();
+  root->salt = salt;
+  root->hash = salt.empty() ? 0 : hash64(std::as_bytes(std::span(salt)));
+  const std::string_view key = root->salt;
+  return *roots_.emplace(key, std::move(root)).first->second;
+}
+
+KvNode* KvTree::find(const KvNode& parent, std::uint64_t hash,
+                     std::span<const std::int32_t> tokens) const {
+  return index_.find(hash, [&](const KvNode& node) {
+    return node.parent == &parent && std::ranges::equal(node.tokens, tokens);
+  });
 }
 
 KvNode* KvTree::find(const KvNode& parent, std::span<const std::int32_t> tokens) const {
-  const auto [begin, end] = by_hash_.equal_range(hash_(parent.hash, tokens));
-  for (auto entry = begin; entry != end; ++entry)
-    if (entry->second->parent == &parent && std::ranges::equal(entry->second->tokens, tokens))
-      return entry->second;
-  return nullptr;
+  return find(parent, hash_(parent.hash, tokens), tokens);
 }
 
-/// As a new node is, but that its vectors keep their memory: blocks come and go all the time.
-void KvTree::forget(KvNode& node) {
-  std::vector<std::int32_t> tokens = std::move(node.tokens);
-  std::vector<KvPlace> places = std::move(node.places);
-  tokens.clear();
-  places.clear();
-  node = KvNode{};
-  node.tokens = std::move(tokens);
-  node.places = std::move(places);
-}
-
-KvNode* KvTree::take_node() {
-  if (unused_.empty()) return &storage_.emplace_back();
-  KvNode* node = unused_.back();
-  unused_.pop_back();
-  return node;
+/// Makes new ones where all are used.
+KvNode& KvTree::unused_node() {
+  if (unused_.empty()) {
+    chunks_.push_back(std::make_unique<Chunk>(groups_, block_tokens_));
+    unused_.reserve(chunks_.size() * kNodes);
+    for (KvNode& node : chunks_.back()->nodes) unused_.push_back(&node);
+  }
+  return *unused_.back();
 }
 
 KvNode& KvTree::add(KvNode& parent, std::span<const std::int32_t> tokens) {
-  if (KvNode* known = find(parent, tokens)) return *known;
-  KvNode* node = take_node();
-  node->parent = &parent;
-  node->hash = hash_(parent.hash, tokens);
-  node->tokens.assign(tokens.begin(), tokens.end());
-  node->places.assign(groups_, {});
-  node->by_hash = by_hash_.emplace(node->hash, node);
-  node->among_children = parent.children.insert(node).first;
-  return *node;
+  const std::uint64_t hash = hash_(parent.hash, tokens);
+  if (KvNode* known = find(parent, hash, tokens)) return *known;
+  KvNode& node = unused_node();
+  node.parent = &parent;
+  node.hash = hash;
+  std::ranges::copy(tokens, node.tokens.begin());
+  index_.insert(node);
+  parent.children.insert(node);
+  unused_.pop_back();
+  return node;
 }
 
 KvTree::Beginning KvTree::longest_beginning(const KvNode& parent,
                                             std::span<const std::int32_t> tokens) const {
   // In the order of tokens no node begins with more of them than the neighbours of their own place.
   Beginning best;
-  const auto consider = [&](KvNode* node) {
+  for (KvNode* node : parent.children.neighbours(tokens)) {
+    if (node == nullptr || node->placed != static_cast<int>(groups_)) continue;
     const std::int64_t count = common(node->tokens, tokens);
-    if (count > best.tokens && node->placed == static_cast<int>(groups_)) best = {node, count};
-  };
-  const auto after = parent.children.lower_bound(tokens);
-  if (after != parent.children.end()) consider(*after);
-  if (after != parent.children.begin()) consider(*std::prev(after));
+    if (count > best.tokens) best = {node, count};
+  }
   return best;
+}
+
+/// As a new one is, but for the memory that belongs to it.
+void KvTree::forget(KvNode& node) {
+  const std::span<std::int32_t> tokens = node.tokens;
+  KvNode::Rest* rest = node.rest;
+  node = KvNode{};
+  node.tokens = tokens;
+  node.rest = rest;
+  std::ranges::fill(rest->places, KvPlace{});
 }
 
 void KvTree::prune(KvNode* node) {
   while (node->placed == 0 && node->children.empty() && node->tails == 0) {
     KvNode* parent = node->parent;
     if (parent == nullptr) {
-      roots_.erase(roots_.find(node->salt));
+      roots_.erase(roots_.find(static_cast<KvRoot*>(node)->salt));
       return;
     }
-    parent->children.erase(node->among_children);
-    by_hash_.erase(node->by_hash);
+    parent->children.erase(*node);
+    index_.erase(*node);
     forget(*node);
     unused_.push_back(node);
     node = parent;
   }
+}
+
+void KvTree::prefetch_removal(const KvNode& node) const noexcept {
+  if (node.parent == nullptr) return;
+  index_.prefetch(node.hash);
+  prefetch(*node.parent);
+}
+
+void KvTree::clear() noexcept {
+  roots_.clear();
+  index_.clear();
+  unused_.clear();
+  chunks_.clear();
 }
 
 }  // namespace tenon

@@ -3,26 +3,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "runtime/kv_cache.h"
-#include "runtime/kv_node.h"
+#include "runtime/kv_node_index.h"
 
 namespace tenon {
 
 class KvTree {
  public:
-  KvTree(KvBlockHash hash, std::size_t groups) : hash_(hash), groups_(groups) {}
+  explicit KvTree(const KvCacheSettings& settings)
+      : hash_(settings.block_hash),
+        groups_(settings.groups.size()),
+        block_tokens_(static_cast<std::size_t>(settings.tokens_per_block)) {}
 
   /// Null where nothing is known under this salt.
   KvNode* find_root(std::string_view salt) const;
   KvNode& root(std::string_view salt);
 
-  /// The node whose block follows `parent` with these tokens; null: none.
+  /// The node whose block follows `parent` with these tokens (of one block); null: none.
   KvNode* find(const KvNode& parent, std::span<const std::int32_t> tokens) const;
   /// As find(), or a new node without places.
   KvNode& add(KvNode& parent, std::span<const std::int32_t> tokens);
@@ -38,31 +40,45 @@ class KvTree {
   /// children, no sequence.
   void prune(KvNode* node);
 
-  /// Forgets every node and root.
-  void clear() noexcept {
-    roots_.clear();
-    by_hash_.clear();
-    unused_.clear();
-    storage_.clear();
+  /// Asks the memory for the node.
+  static void prefetch(const KvNode& node) noexcept {
+    __builtin_prefetch(&node);
+    __builtin_prefetch(&node.near_places);
   }
+  /// And for what its removal looks at; the node itself is at hand.
+  void prefetch_removal(const KvNode& node) const noexcept;
 
-  std::size_t nodes() const { return by_hash_.size(); }
+  /// Forgets every node and root.
+  void clear() noexcept;
+
+  std::size_t nodes() const { return index_.size(); }
   std::size_t roots() const { return roots_.size(); }
   template <class Visit>
   void for_each(const Visit& visit) const {
-    for (const auto& entry : by_hash_) visit(*entry.second);
+    index_.for_each(visit);
   }
 
  private:
-  KvNode* take_node();
+  /// Nodes with what belongs to them. They never move, and are used again and again.
+  struct Chunk {
+    Chunk(std::size_t groups, std::size_t block_tokens);
+    std::vector<KvNode> nodes;
+    std::vector<KvNode::Rest> rests;
+    std::vector<KvPlace> far_places;
+    std::vector<std::int32_t> tokens;
+  };
+  KvNode* find(const KvNode& parent, std::uint64_t hash,
+               std::span<const std::int32_t> tokens) const;
+  KvNode& unused_node();
   static void forget(KvNode& node);
 
   KvBlockHash hash_;
   std::size_t groups_;
-  std::map<std::string, std::unique_ptr<KvNode>, std::less<>> roots_;
-  std::unordered_multimap<std::uint64_t, KvNode*> by_hash_;
-  std::deque<KvNode> storage_;  // nodes never move
-  std::vector<KvNode*> unused_;
+  std::size_t block_tokens_;
+  std::map<std::string_view, std::unique_ptr<KvRoot>> roots_;  // by their own salts
+  KvNodeIndex index_;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  std::vector<KvNode*> unused_;  // has room for all
 };
 
 }  // namespace tenon
