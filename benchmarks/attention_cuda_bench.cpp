@@ -14,6 +14,7 @@
 #include "backends/cuda/cuda_kernel.h"
 #include "backends/cuda/step_state.h"
 #include "core/half.h"
+#include "result_log.h"
 
 namespace tenon::bench {
 namespace {
@@ -168,7 +169,7 @@ class Bench {
     step_.features = &features_;
   }
 
-  void run(const KernelEntry<Attention>& entry) {
+  void run(const KernelEntry<Attention>& entry, ResultLog& log) {
     const std::int64_t width = case_.heads * case_.head_dim;
     Attention op{.heads = case_.heads,
                  .kv_heads = case_.kv_heads,
@@ -227,6 +228,12 @@ class Bench {
     std::nth_element(found.begin(), found.begin() + 6, found.end());
     const double seconds = found[6] * 1e-3 / static_cast<double>(layers_);
     const double floor = std::max(products(case_) / kMatrixRate, bytes(case_) / kReadRate);
+    log.add(fmt::format("{} {}x{}x{} {}", case_.name, case_.heads, case_.kv_heads, case_.head_dim,
+                        entry.name),
+            {{"ms", seconds * 1e3},
+             {"tflops_per_second", products(case_) / seconds * 1e-12},
+             {"tbytes_per_second", bytes(case_) / seconds * 1e-12},
+             {"share", floor / seconds}});
     fmt::print("  {:<20} {:9.4f} ms  {:6.1f} TFLOP/s  {:5.2f} TB/s  {:3.0f}% of the floor's rate\n",
                entry.name, seconds * 1e3, products(case_) / seconds * 1e-12,
                bytes(case_) / seconds * 1e-12, 100 * floor / seconds);
@@ -251,6 +258,7 @@ class Bench {
 }  // namespace tenon::bench
 
 int main(int argc, char** argv) {
+  tenon::bench::ResultLog log(argc, argv);
   const std::string wanted = argc > 1 ? argv[1] : "";
   try {
     for (const auto& c : tenon::bench::cases()) {
@@ -260,8 +268,9 @@ int main(int argc, char** argv) {
       for (const auto& entry : tenon::cuda::kernels(static_cast<const tenon::Attention*>(nullptr)))
         if (std::string(entry.name).find(wanted) != std::string::npos &&
             std::string(entry.name).find("plain") == std::string::npos)
-          bench.run(entry);
+          bench.run(entry, log);
     }
+    log.write();
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

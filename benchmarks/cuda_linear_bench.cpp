@@ -17,6 +17,7 @@
 
 #include "backends/cuda/cublaslt.h"
 #include "backends/cuda/linear_stream.h"
+#include "result_log.h"
 
 namespace tenon::cuda {
 namespace {
@@ -202,9 +203,10 @@ std::vector<std::int64_t> numbers(const std::string& text) {
   return out;
 }
 
-int run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>& rows_list,
-        double roof) {
+void run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>& rows_list,
+         double roof, bench::ResultLog& log) {
   Rig rig;
+  log.set_device(rig.features().describe());
   fmt::print("{}; device copy {:.2f} TB/s, roof taken as {:.2f} TB/s\n", rig.features().describe(),
              read_speed(rig), roof);
   for (const Form& form : forms()) {
@@ -227,6 +229,11 @@ int run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>& 
           const double us = stream_time(rig, c, packed.matrix, form.spec.has_minimum, rows, warps);
           const double flops =
               2.0 * static_cast<double>(rows) * static_cast<double>(c.outputs * c.columns);
+          log.add(fmt::format("{} {} rows {} warps {}", form.name, c.name, rows, warps),
+                  {{"us", us},
+                   {"share", bytes / us * 1e-6 / roof},
+                   {"gflops_per_second", flops / us * 1e-3},
+                   {"cublaslt_us", blas}});
           fmt::print(
               "{:>8} {:>6}x{:<6} {:>5} {:>6} {:>9.2f} {:>9.1f} {:>5.0f}% {:>8.0f} {:>9.2f}\n",
               c.name, c.outputs, c.columns, rows, warps, us, bytes * 1e-6,
@@ -235,13 +242,13 @@ int run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>& 
       }
     }
   }
-  return 0;
 }
 
 }  // namespace
 }  // namespace tenon::cuda
 
 int main(int argc, char** argv) {
+  tenon::bench::ResultLog log(argc, argv);
   bool sweep = false;
   std::string forms;
   std::string rows = "1,8,16";
@@ -258,7 +265,9 @@ int main(int argc, char** argv) {
       roof = std::stod(argv[++i]);
   }
   try {
-    return tenon::cuda::run(sweep, forms, tenon::cuda::numbers(rows), roof);
+    tenon::cuda::run(sweep, forms, tenon::cuda::numbers(rows), roof, log);
+    log.write();
+    return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -18,6 +18,7 @@
 #include "core/half.h"
 #include "core/read_bandwidth.h"
 #include "machine_roof.h"
+#include "result_log.h"
 
 namespace tenon::bench {
 namespace {
@@ -90,8 +91,8 @@ struct Roof {
 
 class Bench {
  public:
-  Bench(const Options& options, ThreadPool& pool, const Roof& roof)
-      : options_(options), pool_(pool), roof_(roof) {}
+  Bench(const Options& options, ThreadPool& pool, const Roof& roof, ResultLog& log)
+      : options_(options), pool_(pool), roof_(roof), log_(log) {}
 
   void run(const cpu::KernelEntry<Linear>& entry, const std::string& form) {
     const QuantSpec spec = parse_quant_spec(form, "benchmark");
@@ -150,6 +151,9 @@ class Bench {
     const double bytes = static_cast<double>(kernels[0]->packed_bytes()) / best;
     const double flops = 2.0 * static_cast<double>(rows * size) * static_cast<double>(size) / best;
     const double peak = std::max(roof_.fma, roof_.tiles);
+    log_.add(fmt::format("{} {} rows {}", name, form, rows), {{"us", best * 1e6},
+                                                              {"gbytes_per_second", bytes / 1e9},
+                                                              {"gflops_per_second", flops / 1e9}});
     fmt::print("{:18} {:58} {:4} {:9.1f} us {:7.2f} GB/s {:3.0f}% {:8.1f} GFLOP/s {:3.0f}%\n", name,
                form, rows, best * 1e6, bytes / 1e9, 100 * bytes / roof_.bandwidth, flops / 1e9,
                100 * flops / peak);
@@ -159,15 +163,17 @@ class Bench {
   const Options& options_;
   ThreadPool& pool_;
   Roof roof_;
+  ResultLog& log_;
 };
 
 int run(int argc, char** argv) {
+  ResultLog log(argc, argv);
   const Options options = parse(argc, argv);
   ThreadPool pool({.threads = options.threads});
   const Roof roof{read_bandwidth(pool, std::int64_t{1} << 30, 8), fma_peak(pool), tile_peak(pool)};
   fmt::print("{} threads: read {:.1f} GB/s, fp32 FMA {:.0f} GFLOP/s, bf16 tiles {:.0f} GFLOP/s\n",
              pool.size(), roof.bandwidth / 1e9, roof.fma / 1e9, roof.tiles / 1e9);
-  Bench bench(options, pool, roof);
+  Bench bench(options, pool, roof, log);
   for (const auto& entry : cpu::kernels(static_cast<const Linear*>(nullptr))) {
     const std::string name = entry.name;
     if (entry.planned_bytes == nullptr) continue;  // the reference
@@ -175,6 +181,7 @@ int run(int argc, char** argv) {
     for (const char* form : kForms)
       if (options.form.empty() || options.form == form) bench.run(entry, form);
   }
+  log.write();
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// step_cuda_bench [--layers N] [--steps N]
+// step_cuda_bench [--layers N] [--steps N] [--json FILE]
 // Steps of a Llama-3.1-8B-shaped program in bfloat16 on one CUDA device: loading, a chunk of
 // context, and decodes of 1 and of 32 sequences, each beside its floor: the weights read once at
 // the speed of a device copy, or the products at the speed of cuBLASLt's largest. Random weights.
@@ -16,6 +16,7 @@
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/cuda_backend.h"
 #include "core/half.h"
+#include "result_log.h"
 
 namespace tenon::bench {
 namespace {
@@ -205,7 +206,7 @@ double copy_bandwidth() {  // bytes read and written a second
   return best;
 }
 
-int run(std::int64_t layers, int steps) {
+void run(std::int64_t layers, int steps, ResultLog& log) {
   const double bandwidth = copy_bandwidth();
   fmt::print("device copy: {:.2f} TB/s\n", bandwidth * 1e-12);
   const ProgramDescription program = llama_program(layers);
@@ -225,6 +226,9 @@ int run(std::int64_t layers, int steps) {
     if (use.name != "head") products += elements;
   }
   const double loading = seconds_since(begin);
+  log.set_device(backend->properties().name);
+  log.add("load", {{"seconds", loading},
+                   {"gbytes_per_second", (bytes + 2.0 * kVocabulary * kWidth) / loading * 1e-9}});
   fmt::print("load: {:.2f} s, {:.1f} GB/s\n", loading,
              (bytes + 2.0 * kVocabulary * kWidth) / loading * 1e-9);
   std::map<std::string, int> kernels;
@@ -235,6 +239,8 @@ int run(std::int64_t layers, int steps) {
   begin = Clock::now();
   start(*executable, batch_of(1, 0, 1024, true))->wait();
   const double chunk = seconds_since(begin);
+  log.add("context of 1024 tokens",
+          {{"ms", chunk * 1e3}, {"floor_ms", 1024 * 2 * products / kMatrixRate * 1e3}});
   fmt::print("context of 1024 tokens: {:.1f} ms, floor {:.1f} ms\n", chunk * 1e3,
              1024 * 2 * products / kMatrixRate * 1e3);
 
@@ -254,18 +260,20 @@ int run(std::int64_t layers, int steps) {
     last->wait();
     const double one = seconds_since(begin) / steps;
     const double floor = bytes / bandwidth;
+    log.add(fmt::format("decode of {} at {} tokens", sequences, context),
+            {{"ms", one * 1e3}, {"floor_ms", floor * 1e3}});
     fmt::print(
         "decode of {} at {} tokens: {:.2f} ms a step, {:.0f} tokens/s, floor {:.2f} ms: {:.0f}%\n",
         sequences, context, one * 1e3, static_cast<double>(sequences) / one, floor * 1e3,
         100 * floor / one);
   }
-  return 0;
 }
 
 }  // namespace
 }  // namespace tenon::bench
 
 int main(int argc, char** argv) {
+  tenon::bench::ResultLog log(argc, argv);
   std::int64_t layers = 32;
   int steps = 64;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -274,7 +282,9 @@ int main(int argc, char** argv) {
     if (flag == "--steps") steps = std::stoi(argv[i + 1]);
   }
   try {
-    return tenon::bench::run(layers, steps);
+    tenon::bench::run(layers, steps, log);
+    log.write();
+    return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

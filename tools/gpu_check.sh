@@ -14,6 +14,12 @@
 #                                         weights and cache, greedy continuations, beams, a chat,
 #                                         figures of a benchmark
 #
+#   tools/gpu_check.sh speed OUT FILE     the speed table of docs/performance.md: Llama-3.1-8B's shape with
+#                                         random weights, each row added to FILE (JSON, see
+#                                         tools/bench_results.py). ROWS chooses by a pattern of case
+#   tools/gpu_check.sh profile OUT        time per kernel of a decode step and of a context step of that
+#                                         shape, by ncu
+#
 # ONLY="tests sanitizer models benchmarks" chooses; FILTER is a gtest filter for the tests; LOGS a
 # folder for the full output (default: a temporary one).
 set -u
@@ -45,6 +51,12 @@ pack() {
 cuda_libraries() {
   find /usr/local/cuda/lib64 /usr/local/lib /usr/lib /opt -name 'libcublasLt.so.1[23]' 2>/dev/null |
     head -1 | xargs -r dirname
+}
+
+use_libraries() { # folders that come first
+  local found
+  found=$(cuda_libraries)
+  export LD_LIBRARY_PATH=${1:+$1:}$found:${LD_LIBRARY_PATH:-}
 }
 
 table=()
@@ -148,20 +160,85 @@ run_all() {
   return $failed
 }
 
+shape=$root/benchmarks/shapes/llama-3.1-8b
+
+# speed_row FILE NAME MODE FLAGS...: median of three runs of `tenon bench`.
+speed_row() {
+  local file=$1 name=$2 mode=$3
+  shift 3
+  # shellcheck disable=SC2254 # a pattern on purpose
+  case $name in ${ROWS:-*}) ;; *) return 0 ;; esac
+  "$root/tools/bench_results.py" record --runs 1 "$file" "$name" -- "$bin/tenon" bench "$mode" "$shape" \
+    --load_format dummy --device cuda --memory_bandwidth 4650 --runs 3 "$@" >"$logs/$name.log" 2>&1 ||
+    { failed=1; tail -5 "$logs/$name.log"; }
+  table+=("$(printf '%-22s %s' "$name" "$(grep -E '^output |^decode step' "$logs/$name.log" | tr -s ' ' | tr '\n' ';')")")
+}
+
+speed() { # file
+  local quantization name
+  failed=0
+  nvidia-smi -L || return 1
+  for quantization in none FP8 W8A16 W4A16; do
+    name=${quantization,,}
+    local form=()
+    [ $quantization = none ] || form=(--quantization "$quantization")
+    speed_row "$1" "decode-1-$name" latency --num_requests 3 --input_mean 128 --output_mean 128 \
+      --max_num_tokens 2048 "${form[@]}"
+  done
+  for quantization in none FP8; do
+    name=${quantization,,}
+    local form=()
+    [ $quantization = none ] || form=(--quantization "$quantization")
+    speed_row "$1" "128-128-$name" throughput --num_requests 1536 --input_mean 128 --output_mean 128 \
+      --max_batch_size 512 --max_num_tokens 4096 "${form[@]}"
+    speed_row "$1" "1000-1000-$name" throughput --num_requests 320 --input_mean 1000 --output_mean 1000 \
+      --max_batch_size 256 --max_num_tokens 4096 "${form[@]}"
+    speed_row "$1" "2048-128-$name" throughput --num_requests 384 --input_mean 2048 --output_mean 128 \
+      --max_batch_size 256 --max_num_tokens 4096 "${form[@]}"
+  done
+  printf '%s\n' "${table[@]}"
+  return $failed
+}
+
+# profiled NAME SKIP COUNT FLAGS...: durations of COUNT launches after the first SKIP, by kernel.
+profiled() {
+  local name=$1 skip=$2 count=$3
+  shift 3
+  ncu --clock-control none --graph-profiling node --csv --launch-skip "$skip" --launch-count "$count" \
+    --metrics gpu__time_duration.sum,dram__bytes.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed \
+    "$bin/tenon" bench throughput "$shape" --load_format dummy --device cuda --warmup 0 --memory_bandwidth 4650 "$@" \
+    >"$logs/$name.csv" 2>"$logs/$name.log" || { tail -3 "$logs/$name.log"; return 1; }
+  echo "## $name"
+  "$root/tools/kernel_profile.py" "$logs/$name.csv"
+}
+
+# A step of 32 layers is some 260 launches; the first steps are context and the recording of graphs.
+profile() {
+  nvidia-smi -L && command -v ncu || return 1
+  profiled decode-of-1 2000 530 --num_requests 1 --input_mean 128 --output_mean 16
+  profiled decode-of-256 4000 600 --num_requests 256 --input_mean 128 --output_mean 24 --max_batch_size 256 \
+    --max_num_tokens 4096
+  profiled context-of-4096 0 700 --num_requests 4 --input_mean 2048 --output_mean 1 --max_num_tokens 4096
+}
+
 case ${1:-} in
   pack) pack "$2" "$3" ;;
   run)
     bin=$2/bin
-    export LD_LIBRARY_PATH=$2/lib:$(cuda_libraries):${LD_LIBRARY_PATH:-}
+    use_libraries "$2/lib"
     run_all ;;
+  speed | profile)
+    bin=$2/bin
+    use_libraries "$2/lib"
+    "$1" "${3:-}" ;;
   real)
     bin=$2/bin
-    export LD_LIBRARY_PATH=$2/lib:$(cuda_libraries):${LD_LIBRARY_PATH:-}
+    use_libraries "$2/lib"
     shift 2
     real "$@" ;;
   *)
     bin=$root/${1:-build}/bin
     [ -d "$bin" ] || bin=${1:-build}/bin
-    export LD_LIBRARY_PATH=$(cuda_libraries):${LD_LIBRARY_PATH:-}
+    use_libraries
     run_all ;;
 esac

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tools that keep and compare figures: what they add up, and when they call something worse."""
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import sys
+import tempfile
+import types
+import unittest
+
+TOOLS = os.path.join(sys.argv.pop(1), "tools")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, os.path.join(TOOLS, name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+results = load("bench_results")
+profile = load("kernel_profile")
+
+
+class BenchResults(unittest.TestCase):
+    def compared(self, before, after, percent=3.0):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for figures in (before, after):
+                paths.append(os.path.join(folder, f"{len(paths)}.json"))
+                with open(paths[-1], "w") as file:
+                    json.dump({"results": {"case": {"device": "d", "figures": figures}}}, file)
+            options = types.SimpleNamespace(before=paths[0], after=paths[1], percent=percent, only="")
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                return results.compare(options), out.getvalue()
+
+    def test_flattens_numbers_and_leaves_rows_and_settings_out(self):
+        report = {"seconds": 2.0, "ttft": {"p50": 1.0}, "requests": [{"sent": 0}], "mode": "latency",
+                  "settings": {"threads": 2}, "cases": {"a b": {"us": 3.5}}}
+        self.assertEqual(results.flatten(report), {"seconds": 2.0, "ttft.p50": 1.0, "a b.us": 3.5})
+
+    def test_median_of_runs(self):
+        self.assertEqual(results.medians([{"us": 3}, {"us": 1}, {"us": 2}]), {"us": 2})
+
+    def test_slower_is_worse_and_faster_is_not(self):
+        self.assertEqual(self.compared({"output_tokens_per_second": 100}, {"output_tokens_per_second": 96})[0], 1)
+        self.assertEqual(self.compared({"output_tokens_per_second": 100}, {"output_tokens_per_second": 120})[0], 0)
+        self.assertEqual(self.compared({"ttft.p50": 1.0}, {"ttft.p50": 1.1})[0], 1)
+        self.assertEqual(self.compared({"ttft.p50": 1.0}, {"ttft.p50": 1.02})[0], 0)
+        self.assertEqual(self.compared({"roof_share": 0.5}, {"roof_share": 0.4})[0], 1)
+
+    def test_facts_are_not_compared(self):
+        self.assertEqual(self.compared({"steps": 10, "floor_ms": 1}, {"steps": 99, "floor_ms": 9}),
+                         (0, "0 worse by more than 3 %\n"))
+
+
+class KernelProfile(unittest.TestCase):
+    def test_adds_up_by_kernel(self):
+        head = '"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"\n'
+        rows = ['"0","void tenon::cuda::(anonymous namespace)::gemv<int, 4>(Args)","gpu__time_duration.sum","us","1,000"\n',
+                '"0","void tenon::cuda::(anonymous namespace)::gemv<int, 4>(Args)","dram__bytes.sum","Mbyte","2"\n',
+                '"1","void tenon::cuda::(anonymous namespace)::gemv<int, 4>(Args)","gpu__time_duration.sum","ns","500"\n',
+                '"2","norm","gpu__time_duration.sum","us","2"\n']
+        kernels = profile.read(["==PROF== noise\n", head] + rows)
+        self.assertEqual(set(kernels), {"gemv<int, 4>", "norm"})
+        gemv = kernels["gemv<int, 4>"]
+        self.assertEqual(gemv["launches"], 2)
+        self.assertAlmostEqual(gemv["seconds"], 1000.5e-6)
+        self.assertEqual(gemv["bytes"], 2e6)
+        self.assertEqual(kernels["norm"]["launches"], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
