@@ -6,6 +6,9 @@
 namespace tenon {
 namespace {
 
+/// So many rows on, memory is asked for what will be looked at.
+constexpr std::size_t kAhead = 12;
+
 /// What the backend's sampler has to know beyond what the user asked for.
 SamplingParams sampling_of(const ActiveRequest& request) {
   SamplingParams sampling = request.spec->sampling;
@@ -86,7 +89,7 @@ void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
     batch.logit_rows.push_back(last);
   }
   row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
-  row.draws = row.samples && (sequence.simple || !sequence.spec->embedding);
+  row.draws = row.samples && (sequence.simple || !sequence.request->spec->embedding);
   batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1
                                        : -1);
 }
@@ -106,7 +109,10 @@ Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
   batch.token_ids.reserve(static_cast<std::size_t>(tokens));
   batch.positions.reserve(static_cast<std::size_t>(tokens));
   batch.token_begin.push_back(0);
-  for (ScheduledRow& row : rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i + kAhead < rows.size()) prefetch(*rows[i + kAhead].sequence);
+    if (i + kAhead / 2 < rows.size()) cache.prefetch(rows[i + kAhead / 2].sequence->cache);
+    ScheduledRow& row = rows[i];
     Sequence& sequence = *row.sequence;
     add_update(batch, sequence, cache);
     batch.slots.push_back(sequence.slot);

@@ -333,6 +333,13 @@ void KvCache::prefetch(Handle handle) const noexcept {
   if (handle >= 0) __builtin_prefetch(impl_->sequences.data() + handle);
 }
 
+void KvCache::prefetch_commit(Handle handle) const noexcept {
+  if (handle < 0) return;
+  const KvSequence& sequence = impl_->sequences[static_cast<std::size_t>(handle)];
+  if (sequence.tail != nullptr) KvTree::prefetch(*sequence.tail);
+  __builtin_prefetch(sequence.tables.data());
+}
+
 std::vector<CacheCommand> KvCache::take_commands() { return impl_->store.take_commands(); }
 
 std::int64_t KvCache::available_blocks(int group) const {

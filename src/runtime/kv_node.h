@@ -49,14 +49,19 @@ struct KvPlace {
 
 struct KvNode;
 
-/// Orders children by their tokens, so that neighbours share the longest beginnings.
-struct KvTokenOrder {
-  using is_transparent = void;
-  bool operator()(const KvNode* a, const KvNode* b) const;
-  bool operator()(const KvNode* a, std::span<const std::int32_t> b) const;
-  bool operator()(std::span<const std::int32_t> a, const KvNode* b) const;
+/// One of several children. They are in the order of their tokens, so that neighbours share the
+/// longest beginnings; to find a place among thousands, most need not be looked at themselves.
+class KvChild {
+ public:
+  explicit KvChild(std::span<const std::int32_t> tokens, KvNode* node = nullptr);
+  KvNode* node() const { return node_; }
+  bool operator<(const KvChild& other) const;
+
+ private:
+  std::uint64_t first_two_;  // in their order
+  std::span<const std::int32_t> tokens_;
+  KvNode* node_;
 };
-using KvNodeSet = std::set<KvNode*, KvTokenOrder>;
 
 /// A node's children. Nearly all nodes have one at most, which costs no memory of its own.
 class KvChildren {
@@ -72,12 +77,12 @@ class KvChildren {
   void for_each(const Visit& visit) const {
     if (only_ != nullptr) visit(*only_);
     if (all_ == nullptr) return;
-    for (const KvNode* node : *all_) visit(*node);
+    for (const KvChild& child : *all_) visit(*child.node());
   }
 
  private:
   KvNode* only_ = nullptr;
-  std::unique_ptr<KvNodeSet> all_;  // never empty; `only_` is null beside it
+  std::unique_ptr<std::set<KvChild>> all_;  // never empty; `only_` is null beside it
 };
 
 /// What evicting and reusing a block looks at lies in two neighbouring cache lines: in a full cache
@@ -85,10 +90,10 @@ class KvChildren {
 struct alignas(128) KvNode {
   /// What is rarely wanted.
   struct Rest {
-    KvNodeSet::iterator among_siblings;  ///< where the parent has several children
-    double duration = 0;                 ///< of the priority, counted from when nobody holds it
-    double expires = 0;                  ///< when it ends
-    std::span<KvPlace> places;           ///< of groups beyond the first two
+    std::set<KvChild>::iterator among_siblings;  ///< where the parent has several children
+    double duration = 0;        ///< of the priority, counted from when nobody holds it
+    double expires = 0;         ///< when it ends
+    std::span<KvPlace> places;  ///< of groups beyond the first two
   };
   static constexpr std::size_t kNearPlaces = 2;
 

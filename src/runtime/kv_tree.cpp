@@ -9,8 +9,11 @@
 namespace tenon {
 namespace {
 
-bool less(std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
-  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
+std::uint64_t first_two(std::span<const std::int32_t> tokens) {
+  const auto at = [&](std::size_t i) {
+    return i < tokens.size() ? static_cast<std::uint32_t>(tokens[i]) ^ 0x80000000U : 0U;
+  };
+  return static_cast<std::uint64_t>(at(0)) << 32U | at(1);
 }
 
 std::int64_t common(std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
@@ -30,20 +33,18 @@ std::uint64_t kv_block_hash(std::uint64_t parent, std::span<const std::int32_t> 
   return hash != 0 ? hash : 1;
 }
 
-bool KvTokenOrder::operator()(const KvNode* a, const KvNode* b) const {
-  return less(a->tokens, b->tokens);
-}
-bool KvTokenOrder::operator()(const KvNode* a, std::span<const std::int32_t> b) const {
-  return less(a->tokens, b);
-}
-bool KvTokenOrder::operator()(std::span<const std::int32_t> a, const KvNode* b) const {
-  return less(a, b->tokens);
+KvChild::KvChild(std::span<const std::int32_t> tokens, KvNode* node)
+    : first_two_(first_two(tokens)), tokens_(tokens), node_(node) {}
+
+bool KvChild::operator<(const KvChild& other) const {
+  if (first_two_ != other.first_two_) return first_two_ < other.first_two_;
+  return std::ranges::lexicographical_compare(tokens_, other.tokens_);
 }
 
 bool KvChildren::contains(const KvNode& node) const {
   if (all_ == nullptr) return only_ == &node;
-  const auto found = all_->find(node.tokens);
-  return found != all_->end() && *found == &node;
+  const auto found = all_->find(KvChild(node.tokens));
+  return found != all_->end() && found->node() == &node;
 }
 
 void KvChildren::insert(KvNode& node) {
@@ -52,12 +53,12 @@ void KvChildren::insert(KvNode& node) {
     return;
   }
   if (all_ == nullptr) {
-    auto all = std::make_unique<KvNodeSet>();
-    only_->rest->among_siblings = all->insert(only_).first;
+    auto all = std::make_unique<std::set<KvChild>>();
+    only_->rest->among_siblings = all->emplace(only_->tokens, only_).first;
     all_ = std::move(all);
     only_ = nullptr;
   }
-  node.rest->among_siblings = all_->insert(&node).first;
+  node.rest->among_siblings = all_->emplace(node.tokens, &node).first;
 }
 
 void KvChildren::erase(KvNode& node) {
@@ -72,9 +73,9 @@ void KvChildren::erase(KvNode& node) {
 
 std::array<KvNode*, 2> KvChildren::neighbours(std::span<const std::int32_t> tokens) const {
   if (all_ == nullptr) return {only_, nullptr};
-  const auto after = all_->lower_bound(tokens);
-  return {after == all_->begin() ? nullptr : *std::prev(after),
-          after == all_->end() ? nullptr : *after};
+  const auto after = all_->lower_bound(KvChild(tokens));
+  return {after == all_->begin() ? nullptr : std::prev(after)->node(),
+          after == all_->end() ? nullptr : after->node()};
 }
 
 KvTree::Chunk::Chunk(std::size_t groups, std::size_t block_tokens)
@@ -151,13 +152,13 @@ KvTree::Beginning KvTree::longest_beginning(const KvNode& parent,
 }
 
 /// As a new one is, but for the memory that belongs to it.
-void KvTree::forget(KvNode& node) {
+void KvTree::forget(KvNode& node) const {
   const std::span<std::int32_t> tokens = node.tokens;
   KvNode::Rest* rest = node.rest;
   node = KvNode{};
   node.tokens = tokens;
   node.rest = rest;
-  std::ranges::fill(rest->places, KvPlace{});
+  if (groups_ > KvNode::kNearPlaces) std::ranges::fill(rest->places, KvPlace{});
 }
 
 void KvTree::prune(KvNode* node) {

@@ -70,7 +70,7 @@ class KvTree {
   KvNode* find(const KvNode& parent, std::uint64_t hash,
                std::span<const std::int32_t> tokens) const;
   KvNode& unused_node();
-  static void forget(KvNode& node);
+  void forget(KvNode& node) const;
 
   KvBlockHash hash_;
   std::size_t groups_;

@@ -22,17 +22,36 @@ bool ends_with(const std::vector<std::int32_t>& tokens, std::int64_t begin,
 
 }  // namespace
 
-FinishReason reason_to_end(const Sequence& sequence) {
-  const Request& spec = *sequence.spec;
+FewEnds few_ends(const Request& spec) {
+  FewEnds out;
   const SamplingParams& sampling = spec.sampling;
+  const std::size_t ends = sampling.ignore_eos ? 0 : spec.end_ids.size();
+  if (ends > out.ids.size() || !sampling.stop_token_ids.empty() || !sampling.stop_words.empty())
+    return out;
+  out.all = true;
+  out.min_tokens = sampling.min_tokens;
+  std::copy_n(spec.end_ids.begin(), ends, out.ids.begin());
+  return out;
+}
+
+FinishReason reason_to_end(const Sequence& sequence) {
   const std::int32_t token = sequence.tokens.back();
   const std::int64_t outputs =
       static_cast<std::int64_t>(sequence.tokens.size()) - sequence.prompt_length;
-  if (outputs >= sampling.min_tokens) {
-    if (!sampling.ignore_eos && holds(spec.end_ids, token)) return FinishReason::kEndId;
-    if (holds(sampling.stop_token_ids, token)) return FinishReason::kStopWords;
-    for (const std::vector<std::int32_t>& run : sampling.stop_words)
-      if (ends_with(sequence.tokens, sequence.prompt_length, run)) return FinishReason::kStopWords;
+  const FewEnds& few = sequence.ends;
+  if (few.all) {
+    if (outputs >= few.min_tokens && (token == few.ids[0] || token == few.ids[1]))
+      return FinishReason::kEndId;
+  } else {
+    const Request& spec = *sequence.request->spec;
+    const SamplingParams& sampling = spec.sampling;
+    if (outputs >= sampling.min_tokens) {
+      if (!sampling.ignore_eos && holds(spec.end_ids, token)) return FinishReason::kEndId;
+      if (holds(sampling.stop_token_ids, token)) return FinishReason::kStopWords;
+      for (const std::vector<std::int32_t>& run : sampling.stop_words)
+        if (ends_with(sequence.tokens, sequence.prompt_length, run))
+          return FinishReason::kStopWords;
+    }
   }
   if (outputs >= sequence.max_new_tokens) return FinishReason::kLength;
   return FinishReason::kNotFinished;

@@ -9,6 +9,8 @@
 
 namespace tenon {
 
+FewEnds few_ends(const Request& spec);
+
 /// Why the sequence ends with its newest known token; kNotFinished where it goes on.
 FinishReason reason_to_end(const Sequence& sequence);
 

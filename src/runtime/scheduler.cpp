@@ -16,12 +16,7 @@ namespace {
 
 /// So many sequences on, memory is asked for what will be looked at: thousands of them do not stay
 /// in the core's own cache from step to step.
-constexpr std::size_t kAhead = 6;
-
-void prefetch(const Sequence& sequence) {
-  __builtin_prefetch(&sequence);
-  __builtin_prefetch(&sequence.spec);
-}
+constexpr std::size_t kAhead = 12;
 
 auto order_of(const Sequence& sequence) {
   return std::tuple(sequence.request->queue_key, sequence.request->id, sequence.sample);

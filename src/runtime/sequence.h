@@ -3,6 +3,7 @@
 // states. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -23,6 +24,13 @@ struct QueueOrder {
 };
 using WaitingQueue = std::set<Sequence*, QueueOrder>;
 
+/// The tokens that end an output where these are all there is to look for, as mostly.
+struct FewEnds {
+  bool all = false;  ///< false: the request has more to look for
+  std::int32_t min_tokens = 0;
+  std::array<std::int32_t, 2> ids = {-1, -1};
+};
+
 struct alignas(64) Sequence {
   enum class State : std::uint8_t {
     kHeld,     ///< waits for its request's first sample to compute the prompt
@@ -40,8 +48,9 @@ struct alignas(64) Sequence {
   int unknown_tokens = 0;  ///< its newest tokens, which steps in flight draw
   std::int32_t slot = -1;
 
-  const Request* spec = nullptr;  ///< the request's
+  RequestSink* sink = nullptr;  ///< the request's
   std::int64_t committed_blocks = 0;
+  FewEnds ends;
   KvCache::Handle cache = -1;
   std::int32_t in_flight = 0;  ///< issued steps with a row of it that have not landed
   State state = State::kWaiting;
@@ -70,6 +79,12 @@ struct alignas(64) Sequence {
   bool in_context() const { return computed < prompt_length; }
   bool is_alive() const { return state != State::kEnded; }
 };
+
+/// Asks the memory for what every step looks at.
+inline void prefetch(const Sequence& sequence) noexcept {
+  __builtin_prefetch(&sequence);
+  __builtin_prefetch(&sequence.sink);
+}
 
 struct ActiveRequest {
   RequestId id = 0;

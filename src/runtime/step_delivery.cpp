@@ -40,13 +40,22 @@ void StepRunner::deliver(const Step& step, const ScheduledRow& row, const Sequen
   }
 }
 
+/// Tokens of the row's sequence that may be committed; 0 where no block of them is new.
+std::int64_t StepRunner::committable(const ScheduledRow& row) const {
+  const Sequence& sequence = *row.sequence;
+  const auto known =
+      std::min(row.first_token + row.tokens, static_cast<std::int64_t>(sequence.tokens.size()));
+  const std::int64_t size = scheduler_.limits().tokens_per_block;
+  return known < (sequence.committed_blocks + 1) * size ? 0 : known;
+}
+
 /// Blocks that are whole, of tokens that are known, can be found by others.
 void StepRunner::commit(const ScheduledRow& row, double now) {
+  const std::int64_t known = committable(row);
+  if (known == 0 || cache_.in_doubt()) return;
   Sequence& sequence = *row.sequence;
   const std::int64_t size = scheduler_.limits().tokens_per_block;
-  const auto known = static_cast<std::int64_t>(sequence.tokens.size());
-  const std::int64_t whole = std::min(row.first_token + row.tokens, known) / size;
-  if (whole <= sequence.committed_blocks || cache_.in_doubt()) return;
+  const std::int64_t whole = known / size;
   sequence.committed_blocks = whole;
   cache_.commit(sequence.cache, sequence.tokens, whole * size, now);
 }
@@ -95,7 +104,7 @@ void StepRunner::take_token(Sequence& sequence, const SequenceResult& result, do
   }
   if (!sequence.simple && sequence.constraint)
     for (const std::int32_t token : result.tokens) sequence.constraint->accept(token);
-  const auto verdict = sequence.spec->sink->on_tokens(sequence.sample, result);
+  const auto verdict = sequence.sink->on_tokens(sequence.sample, result);
   FinishReason reason = reason_to_end(sequence);
   if (verdict == RequestSink::Verdict::kStop) reason = FinishReason::kStopWords;
   if (reason != FinishReason::kNotFinished) finish(sequence, reason, nullptr, now);

@@ -7,6 +7,7 @@
 #include "runtime/batch_builder.h"
 #include "runtime/beam_group.h"
 #include "runtime/current_error.h"
+#include "runtime/output_rules.h"
 
 namespace tenon {
 namespace {
@@ -37,17 +38,6 @@ SchedulerLimits scheduler_limits(const Session& session, const StepRunnerOptions
           .tokens_per_block = limits.tokens_per_block,
           .chunkable = session.traits().chunkable,
           .keeps_last_tokens = session.keeps_last_tokens()};
-}
-
-/// Rows on, memory is asked for what will be looked at: thousands of sequences do not stay in the
-/// core's own cache from step to step.
-constexpr std::size_t kAhead = 8;
-
-void prefetch_rules(const Request& spec) {
-  __builtin_prefetch(&spec.sampling.min_tokens);
-  __builtin_prefetch(&spec.sampling.stop_words);
-  __builtin_prefetch(&spec.end_ids);
-  __builtin_prefetch(&spec.sink);
 }
 
 /// Rows of steps that are kept for use again.
@@ -110,7 +100,8 @@ void StepRunner::take_in(RequestId id, std::shared_ptr<const Request> spec, std:
   for (int sample = 0; sample < count; ++sample) {
     auto sequence = std::make_unique<Sequence>();
     sequence->request = request.get();
-    sequence->spec = &wanted;
+    sequence->sink = wanted.sink.get();
+    sequence->ends = few_ends(wanted);
     sequence->simple = !beams && !request->wants_late_inputs() && !request->wants_outputs();
     sequence->sample = sample;
     sequence->state = Sequence::State::kHeld;
@@ -358,6 +349,24 @@ LateInputs StepRunner::late_inputs(Step& step) {
   return late;
 }
 
+/// Asks the memory for what delivering the rows after `row` will look at: thousands of sequences do
+/// not stay in the core's own cache from step to step. Some rows apart, as one thing leads to the
+/// next.
+void StepRunner::prefetch_delivery(const std::vector<ScheduledRow>& rows, std::size_t row) const {
+  constexpr std::size_t kFar = 12;
+  constexpr std::size_t kNear = 6;
+  constexpr std::size_t kNext = 3;
+  if (row + kFar < rows.size()) prefetch(*rows[row + kFar].sequence);
+  if (row + kNear < rows.size()) {
+    const Sequence& near = *rows[row + kNear].sequence;
+    __builtin_prefetch(near.tokens.data() + near.tokens.size());
+    __builtin_prefetch(near.sink);
+    cache_.prefetch(near.cache);
+  }
+  if (row + kNext < rows.size() && committable(rows[row + kNext]) > 0)
+    cache_.prefetch_commit(rows[row + kNext].sequence->cache);
+}
+
 /// Waits for the step and hands its results out. Throws what went wrong in the step.
 void StepRunner::land(Step& step, const std::function<double()>& clock) {
   const StepResult& result = step.handle->wait();
@@ -366,17 +375,7 @@ void StepRunner::land(Step& step, const std::function<double()>& clock) {
   const double now = clock();
   failures_in_a_row_ = 0;
   for (std::size_t i = 0; i < step.rows.size(); ++i) {
-    if (i + kAhead < step.rows.size()) {
-      const Sequence& soon = *step.rows[i + kAhead].sequence;
-      __builtin_prefetch(&soon);
-      __builtin_prefetch(&soon.spec);
-    }
-    if (i + kAhead / 2 < step.rows.size()) {
-      const Sequence& next = *step.rows[i + kAhead / 2].sequence;
-      __builtin_prefetch(next.tokens.data() + next.tokens.size());
-      prefetch_rules(*next.spec);
-      cache_.prefetch(next.cache);
-    }
+    prefetch_delivery(step.rows, i);
     if (step.rows[i].sequence->alone) scheduler_.cleared(*step.rows[i].sequence);
     deliver(step, step.rows[i], result.sequences[i], now);
   }

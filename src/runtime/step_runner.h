@@ -99,6 +99,7 @@ class StepRunner {
   LateInputs late_inputs(Step& step);
   void hand_out_taps(Sequence& sequence, double now);
   void land(Step& step, const std::function<double()>& clock);
+  void prefetch_delivery(const std::vector<ScheduledRow>& rows, std::size_t row) const;
   void note_iteration(const Step& step, double now);
 
   // step_recovery.cpp
@@ -112,6 +113,7 @@ class StepRunner {
 
   // step_delivery.cpp
   void deliver(const Step& step, const ScheduledRow& row, const SequenceResult& result, double now);
+  std::int64_t committable(const ScheduledRow& row) const;
   void commit(const ScheduledRow& row, double now);
   void hand_out_rows(const Step& step, const ScheduledRow& row);
   void take_token(Sequence& sequence, const SequenceResult& result, double now);
