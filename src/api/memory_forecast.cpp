@@ -31,7 +31,53 @@ std::int64_t largest(std::int64_t most, const Fits& fits) {
   return low;
 }
 
+/// What to change where a load does not fit. Must not throw in place of the error it follows.
+std::string advice(const Engine::Impl& engine, const SessionOptions& options) try {
+  const FittingSizes sizes = sizes_that_fit(engine, options);
+  if (sizes.largest_batch == 0 && sizes.longest_length == 0)
+    return fmt::format(
+        "\nNo batch of sequences of {} tokens fits, nor one token of {} sequences: use fewer "
+        "(max_batch_size, max_seq_len), smaller weights, more ranks (tp_size, pp_size), or more "
+        "memory.",
+        options.max_sequence_length, options.max_sequences);
+  return fmt::format(
+      "\nWhat fits: {} sequences of {} tokens (max_batch_size {}, max_seq_len {}), or {} of {}; a "
+      "cache for fewer tokens than all of them together lets more in.",
+      sizes.largest_batch, options.max_sequence_length, sizes.largest_batch,
+      options.max_sequence_length, options.max_sequences, sizes.longest_length);
+} catch (const std::exception&) {
+  return {};
+}
+
 }  // namespace
+
+FittingSizes sizes_that_fit(const Engine::Impl& engine, const SessionOptions& options) {
+  const auto fits = [&](std::int64_t sequences, std::int64_t length) {
+    SessionOptions limits = options;
+    limits.max_sequences = sequences;
+    limits.max_step_tokens = std::max(limits.max_step_tokens, sequences);
+    limits.max_sequence_length = length;
+    const std::int64_t block = limits.tokens_per_block;
+    limits.kv_cache.max_tokens = sequences * ((length + block - 1) / block * block);
+    const SessionPlan plan = Session::plan(engine.graphs, engine.source.weights, limits);
+    return plan.bytes <= plan.limit;
+  };
+  const std::int64_t longest = engine.graphs.traits.max_position > 0
+                                   ? engine.graphs.traits.max_position
+                                   : std::numeric_limits<std::int32_t>::max();
+  return {
+      largest(kMostSequences, [&](std::int64_t n) { return fits(n, options.max_sequence_length); }),
+      largest(longest, [&](std::int64_t n) { return fits(options.max_sequences, n); })};
+}
+
+std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionOptions& options) {
+  try {
+    return Session::load(engine.graphs, engine.source.weights, options);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResourceExhausted) throw;
+    fail(error.code(), "{}{}", error.what(), advice(engine, options));
+  }
+}
 
 MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options) {
   TENON_CHECK(options.memory_limit >= 0 && options.device_memory >= 0, ErrorCode::kInvalidArgument,
@@ -46,23 +92,9 @@ MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions
   forecast.limits.device_memory = options.device_memory;
   forecast.plan = Session::plan(engine.graphs, engine.source.weights, forecast.limits);
 
-  const auto fits = [&](std::int64_t sequences, std::int64_t length) {
-    SessionOptions limits = forecast.limits;
-    limits.max_sequences = sequences;
-    limits.max_step_tokens = std::max(limits.max_step_tokens, sequences);
-    limits.max_sequence_length = length;
-    const std::int64_t block = limits.tokens_per_block;
-    limits.kv_cache.max_tokens = sequences * ((length + block - 1) / block * block);
-    const SessionPlan plan = Session::plan(engine.graphs, engine.source.weights, limits);
-    return plan.bytes <= plan.limit;
-  };
-  const std::int64_t longest = engine.graphs.traits.max_position > 0
-                                   ? engine.graphs.traits.max_position
-                                   : std::numeric_limits<std::int32_t>::max();
-  forecast.largest_batch = largest(
-      kMostSequences, [&](std::int64_t n) { return fits(n, forecast.limits.max_sequence_length); });
-  forecast.longest_length =
-      largest(longest, [&](std::int64_t n) { return fits(forecast.limits.max_sequences, n); });
+  const FittingSizes sizes = sizes_that_fit(engine, forecast.limits);
+  forecast.largest_batch = sizes.largest_batch;
+  forecast.longest_length = sizes.longest_length;
   return forecast;
 }
 

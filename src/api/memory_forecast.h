@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "api/engine_impl.h"
 #include "engine/session.h"
@@ -25,7 +26,16 @@ struct MemoryForecast {
   bool fits() const { return plan.bytes <= plan.limit; }
 };
 
-/// Both are of a cache that holds every token of every sequence.
+/// How far the limits could go, with a cache that holds every token of every sequence.
+struct FittingSizes {
+  std::int64_t largest_batch = 0;   ///< of sequences of max_sequence_length; 0: not one
+  std::int64_t longest_length = 0;  ///< of max_sequences sequences; 0: not a token
+};
+FittingSizes sizes_that_fit(const Engine::Impl& engine, const SessionOptions& options);
+
+/// Session::load; an Error{kResourceExhausted} says the sizes that would fit too.
+std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionOptions& options);
+
 MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options);
 
 }  // namespace tenon

@@ -1,6 +1,7 @@
 // The plan is the truth about memory: what is resident after a load, and after steps that fill the
 // batch and the cache, is what the plan said before.
 // SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <unistd.h>
@@ -126,6 +127,7 @@ TEST_F(MemoryPlan, ALoadObeysTheLimitAndShowsTheWholePlan) {
   const ModelSource source = random_model_source(random_config(), 7);
   const ModelGraphs graphs = build_graphs(source, BuildConfig{});
   SessionOptions options = small_options();
+  give_back_free_memory();  // what tests before this one left would count as held
   const SessionPlan plan = Session::plan(graphs, source.weights, options);
   options.memory_limit = plan.bytes + kMiB;
   EXPECT_NO_THROW(Session::load(graphs, source.weights, options));
@@ -137,6 +139,35 @@ TEST_F(MemoryPlan, ALoadObeysTheLimitAndShowsTheWholePlan) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
     EXPECT_NE(std::string(error.what()).find("sampler"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(MemoryForecasts, ALoadThatDoesNotFitSaysWhatWould) {
+  Engine::Impl engine;
+  engine.source = random_model_source(random_config(), 7);
+  engine.graphs = build_graphs(engine.source, BuildConfig{});
+  SessionOptions options = small_options();
+  options.memory_limit = anonymous_memory() + 16 * kMiB;
+  options.max_sequences = 4096;
+  options.max_step_tokens = 4096;
+  options.kv_cache.max_tokens = 4096 * options.max_sequence_length;
+  const FittingSizes sizes = sizes_that_fit(engine, options);
+  ASSERT_GT(sizes.largest_batch, 0);
+  ASSERT_LT(sizes.largest_batch, 4096);
+  try {
+    load_session(engine, options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("packed weights"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("What fits: "));
+  }
+  options.memory_limit = 1;
+  try {
+    load_session(engine, options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("No batch of sequences"));
   }
 }
 
