@@ -55,73 +55,76 @@ void add_update(Batch& batch, Sequence& sequence, KvCache& cache) {
   } else if (sequence.chosen_token >= 0) {
     batch.updates.push_back(continue_beam(sequence, cache));
   } else {
-    std::vector<BlockTableChange> changes = cache.take_table_changes(sequence.cache);
-    if (changes.empty()) return;
-    batch.updates.emplace_back();
-    batch.updates.back().slot = sequence.slot;
-    batch.updates.back().tables = std::move(changes);
+    SlotUpdate& update = batch.updates.emplace_back();
+    update.slot = sequence.slot;
+    update.tables = cache.take_table_changes(sequence.cache);
   }
   sequence.announced = true;
   sequence.parent_slot = -1;
   sequence.chosen_token = -1;
 }
 
-void add_tokens(Batch& batch, ScheduledRow& row) {
-  const Sequence& sequence = *row.sequence;
-  row.first_token = sequence.computed;
-  for (std::int64_t t = 0; t < row.tokens; ++t) {
-    const auto position = static_cast<std::size_t>(sequence.computed + t);
-    batch.token_ids.push_back(position < sequence.tokens.size() ? sequence.tokens[position]
-                                                                : kLastSampledToken);
-    batch.positions.push_back(static_cast<std::int32_t>(position));
+bool wants_update(const Sequence& sequence, const KvCache& cache) {
+  return !sequence.announced || sequence.chosen_token >= 0 ||
+         cache.has_table_changes(sequence.cache);
+}
+
+/// `at`: where its tokens stand in the step.
+void fill_tokens(Batch& batch, const ScheduledRow& row, std::size_t at) {
+  const std::vector<std::int32_t>& known = row.sequence->tokens;
+  const auto first = static_cast<std::size_t>(row.first_token);
+  for (std::size_t t = 0; t < static_cast<std::size_t>(row.tokens); ++t) {
+    const std::size_t position = first + t;
+    batch.token_ids[at + t] = position < known.size() ? known[position] : kLastSampledToken;
+    batch.positions[at + t] = static_cast<std::int32_t>(position);
   }
 }
 
 void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
-  const Sequence& sequence = *row.sequence;
-  row.samples = row.tokens == sequence.pending();
   row.first_logit_row = static_cast<std::int64_t>(batch.logit_rows.size());
-  const auto last = first + static_cast<std::int32_t>(row.tokens) - 1;
-  row.context_rows = sequence.hands_out_context_rows();
+  const std::int32_t last = first + static_cast<std::int32_t>(row.tokens) - 1;
   if (row.context_rows) {
     for (std::int32_t token = first; token <= last; ++token) batch.logit_rows.push_back(token);
   } else if (row.samples) {
     batch.logit_rows.push_back(last);
   }
   row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
-  row.draws = row.samples && (sequence.simple || !sequence.request->spec->embedding);
-  batch.sample_row.push_back(row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1
-                                       : -1);
 }
 
 }  // namespace
 
 Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
   Batch batch;
-  std::int64_t tokens = 0;
-  for (const ScheduledRow& row : rows) tokens += row.tokens;
-  batch.slots.reserve(rows.size());
-  batch.token_begin.reserve(rows.size() + 1);
-  batch.cached_tokens.reserve(rows.size());
-  batch.sequence_length.reserve(rows.size());
-  batch.sample_row.reserve(rows.size());
+  std::size_t tokens = 0;
+  for (const ScheduledRow& row : rows) tokens += static_cast<std::size_t>(row.tokens);
+  batch.slots.resize(rows.size());
+  batch.token_begin.resize(rows.size() + 1);
+  batch.cached_tokens.resize(rows.size());
+  batch.sequence_length.resize(rows.size());
+  batch.sample_row.resize(rows.size());
+  batch.token_ids.resize(tokens);
+  batch.positions.resize(tokens);
   batch.logit_rows.reserve(rows.size());
-  batch.token_ids.reserve(static_cast<std::size_t>(tokens));
-  batch.positions.reserve(static_cast<std::size_t>(tokens));
-  batch.token_begin.push_back(0);
+  std::size_t at = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i + kAhead < rows.size()) prefetch(*rows[i + kAhead].sequence);
     if (i + kAhead / 2 < rows.size()) cache.prefetch(rows[i + kAhead / 2].sequence->cache);
     ScheduledRow& row = rows[i];
     Sequence& sequence = *row.sequence;
-    add_update(batch, sequence, cache);
-    batch.slots.push_back(sequence.slot);
-    batch.cached_tokens.push_back(static_cast<std::int32_t>(sequence.computed));
-    batch.sequence_length.push_back(static_cast<std::int32_t>(sequence.length()));
-    const auto first = static_cast<std::int32_t>(batch.token_ids.size());
-    add_tokens(batch, row);
-    add_logit_rows(batch, row, first);
-    batch.token_begin.push_back(static_cast<std::int32_t>(batch.token_ids.size()));
+    if (wants_update(sequence, cache)) add_update(batch, sequence, cache);
+    row.first_token = sequence.computed;
+    row.context = sequence.in_context();
+    row.context_rows = sequence.hands_out_context_rows();
+    row.samples = row.tokens == sequence.pending();
+    row.draws = row.samples && (sequence.simple || !sequence.request->spec->embedding);
+    batch.slots[i] = sequence.slot;
+    batch.cached_tokens[i] = static_cast<std::int32_t>(sequence.computed);
+    batch.sequence_length[i] = static_cast<std::int32_t>(sequence.length());
+    fill_tokens(batch, row, at);
+    add_logit_rows(batch, row, static_cast<std::int32_t>(at));
+    batch.sample_row[i] = row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1;
+    at += static_cast<std::size_t>(row.tokens);
+    batch.token_begin[i + 1] = static_cast<std::int32_t>(at);
   }
   batch.commands = cache.take_commands();
   return batch;

@@ -182,19 +182,22 @@ KvCache::KvCache(const KvCacheSettings& settings) : impl_(std::make_unique<Impl>
 KvCache::~KvCache() = default;
 
 bool KvCache::grow(Handle handle, std::int64_t tokens, double now, std::int64_t issued) {
-  Impl& impl = *impl_;
-  KvSequence& sequence = impl.live(handle);
-  if (tokens <= sequence.quiet_growth) return true;
-  const Impl::Change change(impl);
-  impl.store.expire(now);
-  TENON_ASSERT(issued <= impl.room(sequence));
-  impl.settle(sequence, issued);
-  if (!impl.raise_promises(sequence, tokens)) return false;
-  for (KvPool& pool : impl.store.pools()) {
-    impl.slide(pool, sequence, now);
-    impl.extend(pool, sequence, tokens, now);
+  KvSequence& sequence = impl_->live(handle);
+  return tokens <= sequence.quiet_growth || impl_->grow(sequence, tokens, now, issued);
+}
+
+bool KvCache::Impl::grow(KvSequence& sequence, std::int64_t tokens, double now,
+                         std::int64_t issued) {
+  const Change change(*this);
+  store.expire(now);
+  TENON_ASSERT(issued <= room(sequence));
+  settle(sequence, issued);
+  if (!raise_promises(sequence, tokens)) return false;
+  for (KvPool& pool : store.pools()) {
+    slide(pool, sequence, now);
+    extend(pool, sequence, tokens, now);
   }
-  impl.update_quiet(sequence);
+  update_quiet(sequence);
   return true;
 }
 
@@ -304,6 +307,8 @@ void KvCache::release(Handle handle, double now) {
   sequence = {};
   impl.unused.push_back(handle);
 }
+
+bool KvCache::has_table_changes(Handle handle) const { return impl_->live(handle).tables_changed; }
 
 std::vector<BlockTableChange> KvCache::take_table_changes(Handle handle, bool whole) {
   KvSequence& sequence = impl_->live(handle);

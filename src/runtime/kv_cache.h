@@ -106,6 +106,7 @@ class KvCache {
                              double now);
   void release(Handle handle, double now);
 
+  bool has_table_changes(Handle handle) const;
   /// Changes of its tables since the last call, for SlotUpdate::tables. `whole`: everything, for a
   /// slot that was reset.
   std::vector<BlockTableChange> take_table_changes(Handle handle, bool whole = false);

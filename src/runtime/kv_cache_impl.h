@@ -51,6 +51,8 @@ struct KvCache::Impl {
   void settle(KvSequence& sequence, std::int64_t tokens);
   void update_quiet(KvSequence& sequence);
   void set_tail(KvSequence& sequence, KvNode* tail);
+  /// As KvCache::grow(), where there is something to do.
+  bool grow(KvSequence& sequence, std::int64_t tokens, double now, std::int64_t issued);
   void slide(KvPool& pool, KvSequence& sequence, double now);
   void extend(KvPool& pool, KvSequence& sequence, std::int64_t tokens, double now);
   bool raise_promises(KvSequence& sequence, std::int64_t tokens);

@@ -35,7 +35,9 @@ Scheduler::Scheduler(const SchedulerLimits& limits, KvCache& cache)
                                [](const KvCacheGroup& group) { return group.window > 0; })) {
   TENON_ASSERT(limits_.step_tokens >= limits_.sequences && limits_.logit_rows >= limits_.sequences);
   free_all_slots();
-  running_.reserve(static_cast<std::size_t>(limits_.sequences));
+  // Beams may stop and go on in one step.
+  running_.reserve(2 * static_cast<std::size_t>(limits_.sequences));
+  place_of_slot_.resize(static_cast<std::size_t>(limits_.sequences));
 }
 
 void Scheduler::free_all_slots() {
@@ -93,10 +95,7 @@ void Scheduler::remove(Sequence& sequence, double now) {
   using State = Sequence::State;
   if (sequence.state == State::kEnded) return;
   if (sequence.state == State::kWaiting) dequeue(sequence);
-  if (sequence.state == State::kRunning) {
-    --running_count_;
-    std::erase(running_, &sequence);  // its owner may free it now
-  }
+  if (sequence.state == State::kRunning) stop(sequence);  // its owner may free it now
   if (sequence.alone) cleared(sequence);
   release(sequence, now);
   sequence.state = State::kEnded;
@@ -104,9 +103,7 @@ void Scheduler::remove(Sequence& sequence, double now) {
 
 void Scheduler::pause(Sequence& sequence, double now, bool alone) {
   TENON_ASSERT(sequence.state == Sequence::State::kRunning);
-  --running_count_;
-  *std::find(running_.begin(), running_.end(), &sequence) = nullptr;
-  some_stopped_ = true;
+  stop(sequence);
   ++paused_;
   if (sequence.alone) --alone_;  // enqueue() counts it again
   sequence.alone = sequence.alone || alone;
@@ -125,7 +122,9 @@ void Scheduler::activate(Sequence& sequence) {
   TENON_ASSERT(sequence.slot >= 0 && sequence.cache >= 0);
   if (sequence.state == Sequence::State::kRunning) return;
   sequence.state = Sequence::State::kRunning;
-  running_.push_back(&sequence);
+  place_of_slot_[static_cast<std::size_t>(sequence.slot)] =
+      static_cast<std::int32_t>(running_.size());
+  running_.push_back({&sequence, sequence.slot});
   ++running_count_;
 }
 
@@ -136,9 +135,8 @@ void Scheduler::park(Sequence& sequence, double now) {
 }
 
 void Scheduler::hold(Sequence& sequence) {
-  if (sequence.state == Sequence::State::kRunning) --running_count_;
+  if (sequence.state == Sequence::State::kRunning) stop(sequence);
   sequence.state = Sequence::State::kHeld;
-  std::erase(running_, &sequence);
 }
 
 bool Scheduler::waits_for_result(const Sequence& sequence) const {
@@ -174,22 +172,38 @@ void Scheduler::plan(double now, std::vector<ScheduledRow>& rows) {
   if (alone_ == 0 && (limits_.policy != SchedulerPolicy::kStaticBatch || was_idle)) admit(now);
 }
 
-/// running_ keeps the order of admission; who was paused is dropped here, all in one pass.
+/// A running sequence does not run any more; it has its slot still.
+void Scheduler::stop(Sequence& sequence) {
+  const std::int32_t place = place_of_slot_[static_cast<std::size_t>(sequence.slot)];
+  Running& entry = running_[static_cast<std::size_t>(place)];
+  TENON_ASSERT(entry.sequence == &sequence);
+  entry.sequence = nullptr;
+  some_stopped_ = true;
+  --running_count_;
+}
+
+/// running_ keeps the order of admission; who stopped is dropped here, all in one pass.
 void Scheduler::forget_stopped() {
   if (!some_stopped_) return;
   some_stopped_ = false;
-  std::erase(running_, nullptr);
+  std::size_t kept = 0;
+  for (const Running& entry : running_) {
+    if (entry.sequence == nullptr) continue;
+    place_of_slot_[static_cast<std::size_t>(entry.slot)] = static_cast<std::int32_t>(kept);
+    running_[kept++] = entry;
+  }
+  running_.resize(kept);
 }
 
 void Scheduler::plan_alone(double now) {
   Sequence* one = nullptr;
-  for (Sequence* sequence : running_)
-    if (sequence->alone) one = sequence;
+  for (const Running& entry : running_)
+    if (entry.sequence->alone) one = entry.sequence;
   if (one == nullptr) {
     const auto found = std::find_if(waiting_.begin(), waiting_.end(),
                                     [](const Sequence* sequence) { return sequence->alone; });
     if (found == waiting_.end() || !start(**found, now)) return;
-    one = running_.back();
+    one = running_.back().sequence;
   }
   if (one->pending() == 0 || waits_for_result(*one) || at_its_end(*one)) return;
   const std::int64_t tokens = context_share(*one, tokens_left_);
@@ -200,11 +214,11 @@ void Scheduler::plan_decodes(double now) {
   contexts_.clear();
   // By index: making room may pause sequences, which nulls their entries.
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (i + kAhead < running_.size() && running_[i + kAhead] != nullptr)
-      prefetch(*running_[i + kAhead]);
-    if (i + kAhead / 2 < running_.size() && running_[i + kAhead / 2] != nullptr)
-      cache_.prefetch(running_[i + kAhead / 2]->cache);
-    Sequence* sequence = running_[i];
+    if (i + kAhead < running_.size())
+      if (const Sequence* far = running_[i + kAhead].sequence) prefetch(*far);
+    if (i + kAhead / 2 < running_.size())
+      if (const Sequence* near = running_[i + kAhead / 2].sequence) cache_.prefetch(near->cache);
+    Sequence* sequence = running_[i].sequence;
     if (sequence == nullptr || waits_for_result(*sequence) || at_its_end(*sequence)) continue;
     const std::int64_t pending = sequence->pending();
     if (pending == 0) continue;
@@ -245,9 +259,9 @@ void Scheduler::plan_contexts(double now) {
   }
 }
 
-/// Room up to `tokens` tokens, if need be by pausing others. False: it was paused itself.
-bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens, double now) {
-  while (!cache_.grow(sequence.cache, tokens, now, sequence.computed)) {
+/// Room where there was none, by pausing others. False: it was paused itself.
+bool Scheduler::pause_for(Sequence& sequence, std::int64_t tokens, double now) {
+  do {
     Sequence* victim = least_valuable();
     TENON_CHECK(victim != nullptr, ErrorCode::kInternal,
                 "[scheduler] no room for {} tokens and nobody to pause", tokens);
@@ -260,14 +274,15 @@ bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens, double now) {
     }
     pause(*victim, now);
     if (victim == &sequence) return false;
-  }
+  } while (!cache_.grow(sequence.cache, tokens, now, sequence.computed));
   return true;
 }
 
 /// Of those that may be paused: least priority, latest come.
 Sequence* Scheduler::least_valuable() const {
   Sequence* worst = nullptr;
-  for (Sequence* sequence : running_) {
+  for (const Running& entry : running_) {
+    Sequence* sequence = entry.sequence;
     if (sequence == nullptr || sequence->request->is_beam_search()) continue;
     if (worst == nullptr || order_of(*worst) < order_of(*sequence)) worst = sequence;
   }

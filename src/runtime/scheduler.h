@@ -35,6 +35,7 @@ struct ScheduledRow {
   std::int64_t first_token = 0;  ///< filled by the batch builder: position of its first token
   std::int64_t first_logit_row = 0;
   std::int64_t logit_rows = 0;
+  bool context = false;       ///< it begins in the prompt
   bool context_rows = false;  ///< its rows are the prompt's, one a token
   bool samples = false;       ///< the step ends with its newest token
   bool draws = false;         ///< and draws the next, or candidates for it
@@ -87,10 +88,16 @@ class Scheduler {
  private:
   bool waits_for_result(const Sequence& sequence) const;
   static bool at_its_end(const Sequence& sequence);
-  bool make_room(Sequence& sequence, std::int64_t tokens, double now);
+  /// Room up to `tokens` tokens, if need be by pausing others. False: it was paused itself.
+  bool make_room(Sequence& sequence, std::int64_t tokens, double now) {
+    return cache_.grow(sequence.cache, tokens, now, sequence.computed) ||
+           pause_for(sequence, tokens, now);
+  }
+  bool pause_for(Sequence& sequence, std::int64_t tokens, double now);
   Sequence* least_valuable() const;
   std::int64_t context_share(const Sequence& sequence, std::int64_t wanted) const;
   void add_row(Sequence& sequence, std::int64_t tokens);
+  void stop(Sequence& sequence);
   void forget_stopped();
   void plan_alone(double now);
   void plan_decodes(double now);
@@ -106,8 +113,13 @@ class Scheduler {
   KvCache& cache_;
   bool has_windows_ = false;
   WaitingQueue waiting_;
-  std::vector<Sequence*> running_;  // in order of admission; null: was paused since the last plan()
-  bool some_stopped_ = false;       // there are nulls
+  struct Running {
+    Sequence* sequence = nullptr;  // null: it stopped since the last plan()
+    std::int32_t slot = 0;
+  };
+  std::vector<Running> running_;             // in order of admission
+  std::vector<std::int32_t> place_of_slot_;  // in running_
+  bool some_stopped_ = false;                // there are nulls
   std::int64_t running_count_ = 0;
   std::vector<std::int32_t> free_slots_;
   std::int64_t alone_ = 0;  // waiting or running sequences that must run alone

@@ -94,7 +94,10 @@ void StepRunner::take_token(Sequence& sequence, const SequenceResult& result, do
   TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument,
               "no token may follow: the token mask, bad_words and logit_bias together ban all");
   const bool first = static_cast<std::int64_t>(sequence.tokens.size()) == sequence.prompt_length;
-  sequence.tokens.insert(sequence.tokens.end(), result.tokens.begin(), result.tokens.end());
+  if (result.tokens.size() == 1)
+    sequence.tokens.push_back(result.tokens.front());
+  else
+    sequence.tokens.insert(sequence.tokens.end(), result.tokens.begin(), result.tokens.end());
   totals_.generated_tokens += result.tokens.size();
   if (first) {
     ActiveRequest& request = *sequence.request;

@@ -189,13 +189,7 @@ bool StepRunner::iterate_once(const std::function<double()>& clock) {
   std::optional<Error> error;
   bool late = false;
   try {
-    issue(step, clock);
-    for (const ScheduledRow& row : step.rows) {
-      if (row.sequence->simple) continue;
-      const ActiveRequest& request = *row.sequence->request;
-      late = late || (row.draws && request.wants_late_inputs()) ||
-             (row.logit_rows > 0 && request.wants_outputs());
-    }
+    late = issue(step, clock);
     if (!late && !step.rows.empty()) step.handle = session_.sample({});
   } catch (...) {
     error = current_error();
@@ -254,22 +248,29 @@ bool StepRunner::iterate_landing(const std::function<double()>& clock) {
   return true;
 }
 
-/// Plans, prepares and starts a step; nothing where there is nothing to run.
-void StepRunner::issue(Step& step, const std::function<double()>& clock) {
+/// Plans, prepares and starts a step; nothing where there is nothing to run. True: it is sampled
+/// late, since a row wants the host's help or the step's outputs.
+bool StepRunner::issue(Step& step, const std::function<double()>& clock) {
   step.issued = clock();
   scheduler_.plan(step.issued, step.rows);
   const double planned = clock();
   host_times_.plan = planned - step.issued;
-  if (step.rows.empty()) return;
+  if (step.rows.empty()) return false;
   const Batch batch = build_batch(step.rows, cache_);
-  for (ScheduledRow& row : step.rows) {
+  to_commit_.clear();
+  to_commit_.reserve(step.rows.size());
+  bool late = false;
+  for (const ScheduledRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
     sequence.computed += row.tokens;
     ++sequence.in_flight;
     if (row.draws) ++sequence.unknown_tokens;
-    if (sequence.simple && row.first_token >= sequence.prompt_length) continue;
+    if (committable(row) > 0) to_commit_.push_back(&row);
+    if (sequence.simple && !row.context) continue;
     ActiveRequest& request = *sequence.request;
     if (row.draws && request.beams) ++request.candidates_due;
+    late = late || (row.draws && request.wants_late_inputs()) ||
+           (row.logit_rows > 0 && request.wants_outputs());
     if (request.first_run >= 0) continue;
     request.first_run = step.issued;
     waiting_tokens_ -= sequence.prompt_length;
@@ -282,8 +283,13 @@ void StepRunner::issue(Step& step, const std::function<double()>& clock) {
   step.forwarded = true;
   // Before windows move on: what falls out of them can still be found. A failed step puts the
   // whole cache in doubt.
-  for (const ScheduledRow& row : step.rows) commit(row, step.issued);
+  for (std::size_t i = 0; i < to_commit_.size(); ++i) {
+    if (i + 4 < to_commit_.size()) cache_.prefetch(to_commit_[i + 4]->sequence->cache);
+    if (i + 2 < to_commit_.size()) cache_.prefetch_commit(to_commit_[i + 2]->sequence->cache);
+    commit(*to_commit_[i], step.issued);
+  }
   step.host_seconds = clock() - step.issued;
+  return late;
 }
 
 void StepRunner::sample_late(Step& step) {
@@ -397,9 +403,8 @@ void StepRunner::note_iteration(const Step& step, double now) {
   it.queued_requests = scheduler_.waiting();
   it.active_requests = scheduler_.running();
   for (const ScheduledRow& row : step.rows) {
-    const bool context = row.first_token < row.sequence->prompt_length;
-    ++(context ? it.context_requests : it.generation_requests);
-    if (context) it.context_tokens += row.tokens;
+    ++(row.context ? it.context_requests : it.generation_requests);
+    if (row.context) it.context_tokens += row.tokens;
   }
   totals_.context_tokens += static_cast<std::uint64_t>(it.context_tokens);
   it.paused_requests = scheduler_.paused();

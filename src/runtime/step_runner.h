@@ -94,7 +94,7 @@ class StepRunner {
                std::int64_t max_new_tokens, double now);
   bool iterate_once(const std::function<double()>& clock);
   bool iterate_landing(const std::function<double()>& clock);
-  void issue(Step& step, const std::function<double()>& clock);
+  bool issue(Step& step, const std::function<double()>& clock);
   void sample_late(Step& step);
   LateInputs late_inputs(Step& step);
   void hand_out_taps(Sequence& sequence, double now);
@@ -135,6 +135,7 @@ class StepRunner {
   std::vector<RequestId> ended_;  // to be erased once no step in flight has a row of them
   std::optional<Step> flying_;
   std::vector<std::vector<ScheduledRow>> spare_rows_;  // vectors to use again
+  std::vector<const ScheduledRow*> to_commit_;         // of the step being issued
   std::optional<Error> failure_;
   std::int64_t waiting_tokens_ = 0;
   int failures_in_a_row_ = 0;
