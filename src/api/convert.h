@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "tenon/types.h"
+#include "tenon/config.h"
 
 namespace tenon {
 
@@ -16,11 +16,16 @@ struct ConvertOptions {
   std::optional<DataType> dtype;  ///< of float weights; unset: as they are
   Mapping mapping;
   int workers = 1;  ///< rank files written at once
+  /// Of linear layers' weights; an empty quant_algo: they stay as they are.
+  QuantConfig quantization{};
 };
 
 struct ConvertReport {
   std::string architecture;
   std::int64_t weights = 0;
+  /// Weights that were quantized here, and the forms that they had: "bfloat16".
+  std::int64_t quantized = 0;
+  std::string quantized_from;
   std::int64_t bytes = 0;
   double seconds = 0;
 };

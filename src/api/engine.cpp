@@ -38,7 +38,7 @@ const BuildConfig& Engine::build_config() const { return impl_->build; }
 
 Engine build(const PretrainedModel& model, const BuildConfig& config) {
   auto impl = std::make_shared<Engine::Impl>();
-  impl->source = model.impl()->source;
+  impl->source = with_quantization(model.impl()->source);  // its config may have been changed
   impl->graphs = build_graphs(impl->source, config);
   impl->build = settle_build_config(config, impl->graphs.traits);
   rank_weights(impl->graphs, *impl->source.weights, impl->source.config.mapping);  // refuses early

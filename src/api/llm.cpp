@@ -279,7 +279,7 @@ std::int64_t LLM::max_seq_len() const { return impl_->model->max_seq_len(); }
 std::string LLM::precision() const {
   const Session& session = impl_->session();
   Precision precision;
-  precision.weights = weight_formats(*impl_->model->engine->source.weights);
+  precision.weights = weight_formats(impl_->model->engine->source.weights->weights());
   precision.cache = session.options().cache_dtype;
   if (session.options().policy.activation == DataType::kBFloat16) {
     const std::vector<std::pair<std::string, int>> kernels = session.kernels();

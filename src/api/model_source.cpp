@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "api/quantized_weights.h"
 #include "api/random_weights.h"
 #include "checkpoint/mapped_weights.h"
 #include "checkpoint/model_files.h"
@@ -76,7 +77,7 @@ ModelSource open_model_source(std::string_view path_or_id) {
     source.files.insert(source.files.end(), weight_files.begin(), weight_files.end());
   }
   source.name = std::string(path_or_id);
-  return source;
+  return with_quantization(std::move(source));
 }
 
 ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t seed) {
@@ -84,18 +85,26 @@ ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t se
   source.name = "random weights";
   source.config = config;
   const ModelGraphs graphs = find_model_family(config.architecture).build(config, BuildConfig{});
-  source.weights = make_random_weights(graphs, config.dtype, seed);
+  source.weights = make_random_weights(graphs, config.dtype, seed,
+                                       quantized_specs(graphs, config.quantization, source.name));
+  return source;
+}
+
+ModelSource with_quantization(ModelSource source) {
+  if (source.config.quantization.quant_algo.empty()) return source;
+  const ModelGraphs graphs =
+      find_model_family(source.config.architecture).build(source.config, BuildConfig{});
+  source.weights =
+      quantize_weights(source.weights, graphs, source.config.quantization, source.name);
   return source;
 }
 
 ModelGraphs build_graphs(const ModelSource& source, const BuildConfig& build) {
-  const QuantConfig& quantization = source.config.quantization;
   TENON_CHECK(
-      quantization.quant_algo.empty() && quantization.kv_cache_quant_algo.empty(),
-      ErrorCode::kUnsupported,
-      "{}: quantization: quant_algo \"{}\", kv_cache_quant_algo \"{}\" are not supported yet; "
-      "leave both empty",
-      source.name, quantization.quant_algo, quantization.kv_cache_quant_algo);
+      source.config.quantization.kv_cache_quant_algo.empty(), ErrorCode::kUnsupported,
+      "{}: quantization: kv_cache_quant_algo \"{}\" is not supported yet; leave it empty, and "
+      "choose the cache's type when running (kv_cache_dtype)",
+      source.name, source.config.quantization.kv_cache_quant_algo);
   const ModelFamily& family = find_model_family(source.config.architecture);
   ModelGraphs graphs = family.build(source.config, build);
   std::vector<const Graph*> programs;

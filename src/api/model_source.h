@@ -32,7 +32,11 @@ struct ModelSource {
 /// wrongly shaped tensor is listed in one error.
 ModelSource open_model_source(std::string_view path_or_id);
 
-/// A model of `config` with seeded random weights.
+/// The source whose weights have the form that config.quantization asks for: rounded to nearest
+/// while they load, where they have not (quantized_weights.h).
+ModelSource with_quantization(ModelSource source);
+
+/// A model of `config` with seeded random weights, in the form that config.quantization asks for.
 ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t seed);
 
 /// The graphs of a model, checked against its weights.

@@ -39,9 +39,8 @@ constexpr Measured kMeasured[] = {
 
 }  // namespace
 
-std::string weight_formats(const WeightSource& source) {
+std::string weight_formats(std::span<const WeightInfo> weights) {
   std::map<std::string, std::int64_t> sizes;
-  const std::vector<WeightInfo>& weights = source.weights();
   for (const WeightInfo& weight : weights)
     if (weight.shape.size() > 1)
       sizes[to_string(weight.spec)] += element_count(weight.shape, weight.name);

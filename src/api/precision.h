@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "checkpoint/weight_source.h"
@@ -17,8 +18,8 @@ struct Precision {
   DataType cache = DataType::kFloat32;
 };
 
-/// Precision::weights of a source.
-std::string weight_formats(const WeightSource& source);
+/// Precision::weights of a source's weights.
+std::string weight_formats(std::span<const WeightInfo> weights);
 
 /// One line without its end, with the mean KL divergence where exactly this was measured:
 /// "precision: weights as stored (…), activations float32 exact, cache float32; mean KL 4.9e-10 …"

@@ -123,8 +123,12 @@ void check_config(const PretrainedConfig& config, std::string_view where) {
   for (const std::int64_t window : config.layer_windows)
     check.range("layer_windows", window, 0, kMaxLength);
   check_layer_rotary(config, where);
-  check.range("quantization.group_size", config.quantization.group_size, 0, kMaxWidth);
+  check_config(config.quantization, where);
   checked_mapping(config.mapping);
+}
+
+void check_config(const QuantConfig& config, std::string_view where) {
+  ConfigCheck(where).range("quantization.group_size", config.group_size, 0, kMaxWidth);
 }
 
 void check_config(const BuildConfig& config) {

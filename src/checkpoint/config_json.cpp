@@ -242,6 +242,13 @@ PretrainedConfig pretrained_config_from_json(const Json& json, std::string_view 
   return config;
 }
 
+QuantConfig quant_config_from_json(const Json& json, std::string_view where) {
+  QuantConfig config;
+  value_from_json(json, std::string(where), config);
+  check_config(config, where);
+  return config;
+}
+
 BuildConfig build_config_from_json(const Json& json, std::string_view where) {
   BuildConfig config;
   value_from_json(json, std::string(where), config);

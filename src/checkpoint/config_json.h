@@ -22,9 +22,15 @@ Json to_json(const BuildConfig& config);
 PretrainedConfig pretrained_config_from_json(const Json& json, std::string_view where);
 BuildConfig build_config_from_json(const Json& json, std::string_view where);
 
+/// The object "quantization" of a config.json. Throws as the others do.
+QuantConfig quant_config_from_json(const Json& json, std::string_view where);
+
 /// What a model's graph relies on: sizes positive and bounded, kv heads dividing heads, rotary
 /// features even, one window per layer. Throws Error{kCorrupt} naming `where` and the field.
 void check_config(const PretrainedConfig& config, std::string_view where);
+
+/// Sizes bounded. Throws Error{kCorrupt} naming `where` and the field.
+void check_config(const QuantConfig& config, std::string_view where);
 
 /// Limits positive, names known. Throws Error{kInvalidArgument} naming the field.
 void check_config(const BuildConfig& config);

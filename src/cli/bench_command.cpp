@@ -29,6 +29,7 @@ constexpr const char* kLater[] = {"--beam_width",       "--backend",           "
 struct BenchFlags {
   ModelFlags model;
   std::string load_format = "auto";
+  std::string quantization;
   std::string dataset;
   std::optional<std::int64_t> num_requests;
   double input_mean = 128;
@@ -51,6 +52,8 @@ void add_flags(CommandLine& line, BenchFlags& flags) {
   flags.model.add(line);
   line.option("--load_format", flags.load_format,
               "auto, or dummy: random weights for a config.json alone [auto]");
+  line.option("-q,--quantization", flags.quantization,
+              "form of dummy weights: FP8, W8A16 or W4A16 [what config.json says, else its dtype]");
   line.group("Requests");
   line.option("--dataset", flags.dataset,
               "trtllm-bench's: lines or an array of {\"task_id\", \"prompt\" or \"input_ids\", "
@@ -94,6 +97,11 @@ void check(const BenchFlags& flags, bool latency) {
   TENON_CHECK(flags.load_format == "auto" || flags.load_format == "dummy",
               ErrorCode::kInvalidArgument, "--load_format: {} is not known, expected auto or dummy",
               flags.load_format);
+  TENON_CHECK(flags.quantization.empty() || flags.load_format == "dummy",
+              ErrorCode::kInvalidArgument,
+              "--quantization: {} is for dummy weights (--load_format dummy); make real ones with "
+              "`tenon convert --use_weight_only`",
+              flags.quantization);
   if (flags.num_requests)
     check_range("--num_requests", static_cast<double>(*flags.num_requests), 1, kMostRequests);
   check_range("--input_mean", flags.input_mean, 1, kMostTokens);
@@ -178,6 +186,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const BenchFlags& f
   add("max_batch_size", *bench.options.max_batch_size);
   add("max_seq_len", *bench.options.max_seq_len);
   if (bench.options.max_num_tokens) add("max_num_tokens", *bench.options.max_num_tokens);
+  add("weights", bench.weights);
   add("activation_dtype", bench.options.activation_dtype);
   add("kv_cache_dtype", bench.options.kv_cache_dtype);
   add("deterministic", bench.options.deterministic);
@@ -241,6 +250,7 @@ int bench_command(const Arguments& arguments) {
   BenchEngineOptions options;
   options.path = flags.model.path();
   options.dummy_weights = flags.load_format == "dummy";
+  options.quantization = flags.quantization;
   options.seed = static_cast<std::uint64_t>(flags.seed);
   options.run = flags.model.options();
   options.concurrency = latency ? 1 : flags.concurrency.value_or(0);

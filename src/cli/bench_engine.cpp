@@ -6,8 +6,10 @@
 #include <set>
 
 #include "api/load_engine.h"
+#include "api/precision.h"
 #include "api/session_options.h"
 #include "api/text_assets.h"
+#include "checkpoint/config_json.h"
 #include "core/check.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -26,12 +28,19 @@ constexpr std::int64_t kMostSequences = 256;  // in flight, where the user does 
 constexpr std::int64_t kReadBytes = std::int64_t{1} << 30;
 constexpr int kReadRepeats = 4;
 
-std::shared_ptr<Engine::Impl> dummy_engine(const std::string& path, std::uint64_t seed) {
+/// A Hugging Face config.json, which may have TensorRT-LLM's object "quantization" too.
+std::shared_ptr<Engine::Impl> dummy_engine(const std::string& path, std::uint64_t seed,
+                                           const std::string& quantization) {
   const fs::path file = fs::is_directory(path) ? fs::path(path) / "config.json" : fs::path(path);
   const std::string where = file.string();
-  const Json json = Json::parse(read_file(file), where);
-  const PretrainedConfig config =
-      find_model_family(json, where).config_from_hugging_face(json, where);
+  Json json = Json::parse(read_file(file), where);
+  QuantConfig quant_config;
+  if (const Json* object = json.find("quantization"))
+    quant_config = quant_config_from_json(*object, where + ": quantization");
+  std::erase_if(json.mutable_object(), [](const auto& row) { return row.first == "quantization"; });
+  PretrainedConfig config = find_model_family(json, where).config_from_hugging_face(json, where);
+  config.quantization = quant_config;
+  if (!quantization.empty()) config.quantization.quant_algo = quantization;
   return build(PretrainedModel::from_config(config, seed)).impl();
 }
 
@@ -112,6 +121,7 @@ BenchEngine load_bench_engine(const BenchEngineOptions& options,
     const SessionOptions limits = session_options(bench.options, engine->build);
     const SessionPlan plan = Session::plan(engine->graphs, engine->source.weights, limits);
     bench.planned_bytes = plan.bytes;
+    bench.weights = weight_formats(engine->source.weights->weights());
     bench.roof = roof_of(*engine, limits, plan);
     bench.executor = std::make_unique<Executor>(Engine(engine), bench.options);
   };
@@ -121,7 +131,7 @@ BenchEngine load_bench_engine(const BenchEngineOptions& options,
     measured = read_bandwidth(pool, kReadBytes, kReadRepeats);
   }
   if (options.dummy_weights)
-    load(dummy_engine(options.path, options.seed));
+    load(dummy_engine(options.path, options.seed, options.quantization));
   else
     load_engine(options.path, options.run.use_cache_folder, load);
   bench.roof.bytes_per_second = measured;

@@ -20,12 +20,14 @@ struct BenchEngine {
   LlmOptions options;
   BenchRoof roof;
   std::int64_t planned_bytes = 0;
+  std::string weights;  ///< forms of the matrices, as in Precision
 };
 
 struct BenchEngineOptions {
   std::string path;
   bool dummy_weights = false;  ///< `path` is a config.json or the directory of one
   std::uint64_t seed = 0;      ///< of dummy weights
+  std::string quantization;    ///< quant_algo of dummy weights; empty: what the config.json says
   LlmOptions run;
   std::int64_t concurrency = 0;        ///< requests under way at most; 0: all
   double memory_bytes_per_second = 0;  ///< 0: measure it, where the engine runs on the CPU

@@ -20,6 +20,7 @@
 #include "fixture.h"
 #include "models/model_family.h"
 #include "quant/formats/gguf_blocks.h"
+#include "quant/quant_algo.h"
 
 namespace tenon::test {
 namespace {
@@ -201,6 +202,7 @@ struct Case {
   int tp = 1;
   std::optional<DataType> dtype = std::nullopt;
   bool build = false;  // an engine; else convert
+  const char* quant_algo = "";
 };
 
 void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
@@ -237,6 +239,13 @@ std::int64_t largest_bytes(const Case& c) {
   return static_cast<std::int64_t>(QuantizedTensor::empty(spec, shape, "largest").bytes());
 }
 
+/// What that tensor becomes where it is quantized, and a rank's columns of it.
+std::int64_t quantized_bytes(const Case& c) {
+  const QuantAlgo algo(c.quant_algo, 128, "model");
+  const std::int64_t bytes = algo.spec().bytes(kIntermediate, kHidden);
+  return bytes + (c.tp > 1 ? bytes / c.tp : 0);
+}
+
 // One tensor: where it is no view of the mapped file (GGUF blocks, strided PyTorch tensors), the
 // whole in its canonical form; beside it a rank's columns of it, where they are cut. The rest are
 // the pieces in which floats are converted (2 * 256 KiB), the lists of tensors, a thread's stack.
@@ -247,12 +256,16 @@ TEST_P(ConvertMemory, IsThatOfOneTensor) {
   const fs::path model = write_model();
   const std::int64_t largest = largest_bytes(c);
   const bool view = c.files == Files::kSafetensors || c.type == GgufTensorType::kF16;
-  const std::int64_t allowed = (view ? 0 : largest) + (c.tp > 1 ? largest / c.tp : 0) + kAllowance;
+  const bool quantizes = !std::string_view(c.quant_algo).empty();
+  const std::int64_t cut = c.tp > 1 ? largest / c.tp : 0;
+  const std::int64_t made = quantizes ? quantized_bytes(c) : cut;
+  const std::int64_t allowed = (view ? 0 : largest) + made + kAllowance;
   const std::int64_t grown = peak_growth([&] {
     if (c.build)
       build_engine(open_model_source(model.string()), BuildConfig{}, path_ / "out", 1);
     else
-      convert({model.string(), path_ / "out", c.dtype, Mapping{.tp_size = c.tp}, 1});
+      convert({model.string(), path_ / "out", c.dtype, Mapping{.tp_size = c.tp}, 1,
+               QuantConfig{.quant_algo = c.quant_algo}});
   });
   RecordProperty("bytes", std::to_string(grown));
   RecordProperty("allowed", std::to_string(allowed));
@@ -270,6 +283,8 @@ constexpr Case kCases[] = {
      .tp = 2,
      .dtype = DataType::kBFloat16},
     {.name = "safetensors_build", .files = Files::kSafetensors, .build = true},
+    {.name = "safetensors_int8", .files = Files::kSafetensors, .quant_algo = "W8A16"},
+    {.name = "safetensors_fp8_tp2", .files = Files::kSafetensors, .tp = 2, .quant_algo = "FP8"},
     {.name = "torch", .files = Files::kTorch},
     {.name = "torch_tp2_bfloat16", .files = Files::kTorch, .tp = 2, .dtype = DataType::kBFloat16},
     {.name = "torch_build", .files = Files::kTorch, .build = true},

@@ -178,7 +178,7 @@ TEST_F(Directories, NothingButAnOlderOneOfItsKindIsReplaced) {
 
 TEST_F(Directories, AQuantizationThatNothingDoesIsRefused) {
   auto model = PretrainedModel::from_pretrained(data_path("models/llama_gqa").string());
-  model.config().quantization.quant_algo = "W8A16";
+  model.config().quantization.kv_cache_quant_algo = "FP8";
   EXPECT_THROW(build(model), Error);
 }
 

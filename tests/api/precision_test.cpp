@@ -42,7 +42,7 @@ class Weights : public WeightSource {
 };
 
 TEST(PrecisionLine, NamesTheFormatsOfMatricesByTheirShare) {
-  EXPECT_EQ(weight_formats(Weights()), "bfloat16, float16");
+  EXPECT_EQ(weight_formats(Weights().weights()), "bfloat16, float16");
 }
 
 }  // namespace

@@ -262,6 +262,36 @@ TEST_F(Bench, RandomWeightsForAConfigurationAlone) {
   EXPECT_NE(without.code, 0);  // there are no weights
 }
 
+TEST_F(Bench, DummyWeightsTakeTheFormOfTheConfigOrTheFlag) {
+  fs::create_directory(at("model"));
+  Json config = Json::parse(read_file(test::text_model() + "/config.json"), "config.json");
+  config.set("quantization",
+             Json::parse(R"({"quant_algo": "W4A16", "group_size": 16})", "quantization"));
+  write("model/config.json", config.dump());
+  const auto bench = [&](std::vector<std::string> flags) {
+    std::vector<std::string> all =
+        words({"throughput", at("model"), "--load_format", "dummy", "--num_requests", "2",
+               "--input_mean", "4", "--output_mean", "3", "--json", at("report.json")});
+    all.insert(all.end(), flags.begin(), flags.end());
+    const test::Result result = run(all);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return Json::parse(read_file(at("report.json")), "report.json");
+  };
+  const auto weights = [&](const std::vector<std::string>& flags) {
+    return bench(flags).at("settings", "").at("weights", "").as_string("");
+  };
+  EXPECT_THAT(weights({}), HasSubstr("int4 group 16 scale float16 offset 8"));
+  EXPECT_THAT(weights({"--quantization", "W8A16"}), HasSubstr("int8 group row scale float32"));
+  EXPECT_THAT(weights({"-q", "FP8"}), HasSubstr("float8_e4m3 group row scale float32"));
+  const test::Result wrong = run(words({"throughput", at("model"), "--load_format", "dummy",
+                                        "--num_requests", "1", "--quantization", "NVFP4"}));
+  EXPECT_EQ(wrong.code, 6);
+  EXPECT_THAT(wrong.err, HasSubstr("NVFP4"));
+  const test::Result real = run(words({test::text_model(), "--quantization", "FP8"}));
+  EXPECT_EQ(real.code, 2);
+  EXPECT_THAT(real.err, HasSubstr("--load_format dummy"));
+}
+
 TEST_F(Bench, WrongFlagsAreRefused) {
   const std::string model = test::text_model();
   const std::vector<std::vector<std::string>> wrong = {

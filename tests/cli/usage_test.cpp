@@ -70,10 +70,40 @@ TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
            {"run", text_model(), "--input_text", "a", "--eagle_choices", "2"},
-           {"convert", "--model_dir", text_model(), "--use_weight_only"}}) {
+           {"convert", "--model_dir", text_model(), "--smoothquant"}}) {
     const Result result = run(words);
     EXPECT_EQ(result.code, 6) << ::testing::PrintToString(words);
     EXPECT_THAT(result.err, HasSubstr("not supported"));
+  }
+}
+
+TEST_F(Usage, WeightsAreQuantizedByName) {
+  const auto convert = [&](std::vector<std::string> flags) {
+    std::vector<std::string> words = {"convert", "--model_dir", text_model(), "--output_dir",
+                                      at("quantized")};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return run(words);
+  };
+  const Result int4 =
+      convert({"--use_weight_only", "--weight_only_precision", "int4", "--group_size", "16"});
+  EXPECT_EQ(int4.code, 0) << int4.err;
+  EXPECT_THAT(int4.out, HasSubstr("W4A16: 14 weights quantized from float32"));
+  EXPECT_EQ(run({"build", "--checkpoint_dir", at("quantized"), "--output_dir", at("e")}).code, 0);
+  const Result run_it = run({"run", at("e"), "--input_text", "a", "--max_output_len", "2"});
+  EXPECT_EQ(run_it.code, 0) << run_it.err;
+  EXPECT_THAT(run_it.err, HasSubstr("int4 group 16 scale float16 offset 8"));
+  EXPECT_EQ(run({"inspect", at("e")}).code, 0);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"--use_weight_only", "--weight_only_precision", "int4_awq"}, "not supported yet"},
+      {{"--use_weight_only", "--weight_only_precision", "int3"}, "int8, int4 or fp8"},
+      {{"--use_weight_only", "--weight_only_precision", "int4"}, "sizes that divide"},
+      {{"--use_weight_only", "--group_size", "16"}, "--weight_only_precision int4"},
+      {{"--weight_only_precision", "int4"}, "--use_weight_only"},
+      {{"--group_size", "16"}, "--use_weight_only"}};
+  for (const auto& [flags, part] : wrong) {
+    const Result result = convert(flags);
+    EXPECT_NE(result.code, 0) << part;
+    EXPECT_THAT(result.err, HasSubstr(part));
   }
 }
 

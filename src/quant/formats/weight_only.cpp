@@ -80,6 +80,27 @@ QuantSpec weight_only_spec(const WeightOnly& options) {
           .has_minimum = options.has_minimum};
 }
 
+void quantize_weight_only(const QuantizedTensor& weight, Range rows, QuantizedTensor& out,
+                          std::string_view name) {
+  TENON_ASSERT(weight.shape == out.shape && out.spec.kind == QuantKind::kInteger);
+  const QuantSpec& spec = out.spec;
+  const std::int64_t columns = out.columns();
+  const std::int64_t group = spec.group_size == 0 ? columns : spec.group_size;
+  const std::int64_t groups = spec.groups(columns);
+  if (columns == 0) return;
+  std::vector<float> row(static_cast<std::size_t>(columns));
+  std::vector<std::uint8_t> codes(row.size());
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    dequantize_row(weight, r, 0, columns, row.data());
+    for (std::int64_t g = 0; g < groups; ++g)
+      quantize_group(std::span(row).subspan(static_cast<std::size_t>(g * group),
+                                            static_cast<std::size_t>(group)),
+                     spec, r * groups + g, out, name, codes.data() + g * group);
+    pack_bits(spec.bits, codes.data(), columns,
+              out.codes.mutable_data() + r * spec.code_bytes(columns));
+  }
+}
+
 QuantizedTensor quantize_weight_only(const TensorView& weight, const WeightOnly& options,
                                      std::string_view name) {
   TENON_CHECK(is_floating_point(weight.dtype), ErrorCode::kInvalidArgument,
@@ -91,24 +112,8 @@ QuantizedTensor quantize_weight_only(const TensorView& weight, const WeightOnly&
   } catch (const Error& error) {
     throw Error(ErrorCode::kInvalidArgument, error.what());
   }
-  const QuantSpec& spec = out.spec;
-  const std::int64_t columns = out.columns();
-  const std::int64_t group = spec.group_size == 0 ? columns : spec.group_size;
-  const std::int64_t groups = spec.groups(columns);
-  if (columns == 0) return out;
-  std::vector<float> row(static_cast<std::size_t>(columns));
-  std::vector<std::uint8_t> codes(row.size());
-  const std::size_t row_bytes = row.size() * size_of(weight.dtype);
-  for (std::int64_t r = 0; r < out.rows(); ++r) {
-    convert_to_float(weight.dtype, weight.data + static_cast<std::size_t>(r) * row_bytes,
-                     row.data(), row.size());
-    for (std::int64_t g = 0; g < groups; ++g)
-      quantize_group(std::span(row).subspan(static_cast<std::size_t>(g * group),
-                                            static_cast<std::size_t>(group)),
-                     spec, r * groups + g, out, name, codes.data() + g * group);
-    pack_bits(spec.bits, codes.data(), columns,
-              out.codes.mutable_data() + r * spec.code_bytes(columns));
-  }
+  const QuantizedTensor plain = QuantizedTensor::from(Tensor(weight, nullptr));
+  quantize_weight_only(plain, {0, out.rows()}, out, name);
   return out;
 }
 

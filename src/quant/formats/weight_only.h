@@ -27,4 +27,9 @@ QuantSpec weight_only_spec(const WeightOnly& options);
 QuantizedTensor quantize_weight_only(const TensorView& weight, const WeightOnly& options,
                                      std::string_view name);
 
+/// Rows `rows` of `weight`, plain or of any other form, into those of `out`: of the same shape,
+/// made by QuantizedTensor::empty() with weight_only_spec(). Rows may be done by several threads.
+void quantize_weight_only(const QuantizedTensor& weight, Range rows, QuantizedTensor& out,
+                          std::string_view name);
+
 }  // namespace tenon
