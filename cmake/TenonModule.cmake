@@ -8,14 +8,19 @@ function(tenon_module name)
   target_link_libraries(tenon_${name} PUBLIC tenon_options ${arg_DEPENDS} PRIVATE ${arg_LIBRARIES})
 endfunction()
 
-# tenon_test(NAME SOURCES … DEPENDS … [LABELS …]): one gtest binary tests/NAME_test over modules.
+# tenon_test(NAME [COMPUTES] SOURCES … DEPENDS … [LABELS …]): one gtest binary tests/NAME_test over
+# modules. COMPUTES: its own code does much work.
 function(tenon_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;LABELS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "COMPUTES" "" "SOURCES;DEPENDS;LABELS")
   add_executable(${name}_test ${arg_SOURCES})
   list(TRANSFORM arg_DEPENDS PREPEND tenon_)
   target_link_libraries(${name}_test PRIVATE tenon_options ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name}_test PRIVATE
     TENON_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" TENON_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # A third of a sanitized build would go into optimizing the tests' own code.
+  if(TENON_SANITIZE AND NOT arg_COMPUTES)
+    target_compile_options(${name}_test PRIVATE -O0)
+  endif()
   if(NOT arg_LABELS)
     set(arg_LABELS unit)
   endif()
