@@ -1,0 +1,329 @@
+// One thread block of decode attention: a warp's stages of keys and values on their way, the
+// products over them, a unit's sums and how those of a pair are added up. One kernel file alone
+// includes this.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cuda/attention_launch.h"
+#include "backends/cuda/device/attention_rows.cuh"
+#include "backends/cuda/device/attention_walk.cuh"
+
+namespace tenon::cuda::attention_decode {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kRows = 16;  // of a product
+constexpr int kTokens = 16;
+constexpr std::int32_t kSequences = 4096;  // of one launch: their prefix sums lie in shared memory
+
+template <int kHeadDim>
+struct Stage {  // of one warp
+  static constexpr int kCount = kHeadDim == 64 ? 6 : kHeadDim < 128 ? 4 : 3;
+  static constexpr int kStride = kHeadDim + 8;
+  static constexpr int kElements = 2 * kTokens * kStride;
+  static constexpr int kBytes = 2 * kElements;
+  static_assert(kBytes >= kRows * kHeadDim * 4, "a unit's sums lie in the stage read last");
+};
+
+template <int kHeadDim>
+constexpr int blocks_of_one_multiprocessor() {
+  return kHeadDim > 128 ? 1 : 2;
+}
+
+struct Shared {
+  float largest[kWarps][kRows];
+  float total[kWarps][kRows];
+  std::uint32_t partial[kWarps];
+  std::uint32_t most;
+  bool is_last;
+  float2 units[512];  // largest exponents and totals of units that are added up: [unit][row]
+};
+
+template <int kHeadDim>
+std::size_t shared_bytes(std::int32_t sequences) {
+  return kWarps * Stage<kHeadDim>::kCount * Stage<kHeadDim>::kBytes + sizeof(Shared) +
+         (static_cast<std::size_t>(sequences) + 1) * sizeof(std::uint32_t);
+}
+
+// Floats of one unit's sums in the workspace: a maximum and a total a row, then the rows.
+__host__ __device__ constexpr std::int64_t unit_floats(std::int64_t rows, std::int64_t head_dim) {
+  return rows * (head_dim + 2);
+}
+
+// Tiles of all sequences before each, by the whole block; gives the most that a sequence has.
+__device__ std::int32_t plan_step(const AttentionArguments& a, const StepView& view,
+                                  std::int32_t sequences, std::uint32_t* before, Shared& shared) {
+  const int lane = threadIdx.x % 32;
+  std::uint32_t most = 0;
+  if (threadIdx.x == 0) shared.most = 0;
+  std::uint32_t so_far = 0;
+  for (std::int32_t first = 0; first < sequences; first += kThreads) {
+    const std::int32_t s = first + static_cast<std::int32_t>(threadIdx.x);
+    const std::uint32_t own =
+        s < sequences ? static_cast<std::uint32_t>(decode_span(a, view, s).tiles()) : 0;
+    most = max(most, own);
+    std::uint32_t sum = own;
+    for (int step = 1; step < 32; step *= 2) {
+      const std::uint32_t other = __shfl_up_sync(0xFFFFFFFFU, sum, step);
+      if (lane >= step) sum += other;
+    }
+    if (lane == 31) shared.partial[threadIdx.x / 32] = sum;
+    __syncthreads();
+    std::uint32_t all = so_far;
+    for (int warp = 0; warp < kWarps; ++warp) {
+      if (warp == static_cast<int>(threadIdx.x) / 32 && s < sequences) before[s] = all + sum - own;
+      all += shared.partial[warp];
+    }
+    so_far = all;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) before[sequences] = so_far;
+  most = __reduce_max_sync(0xFFFFFFFFU, most);
+  if (lane == 0) atomicMax(&shared.most, most);
+  __syncthreads();
+  return static_cast<std::int32_t>(shared.most);
+}
+
+// The pair's sums so far, spread over the block: element e = i * kThreads + thread of [rows,
+// head_dim]. Units are taken in one after the other, the same way wherever their sums come from.
+template <int kHeadDim, int kMostRows>
+struct PairSums {
+  static constexpr int kElements = kMostRows * kHeadDim / kThreads;
+  // Where all of a step's elements lie in one row, rows are kept once.
+  static constexpr int kKept = kHeadDim % kThreads == 0 ? kMostRows : kElements;
+  float sum[kElements];
+  float largest[kKept];
+  float total[kKept];
+
+  __device__ static int row(int i) {
+    return (i * kThreads + static_cast<int>(threadIdx.x)) / kHeadDim;
+  }
+  __device__ static constexpr int kept(int i) { return i * kKept / kElements; }
+  __device__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kElements; ++i) sum[i] = 0.F;
+#pragma unroll
+    for (int i = 0; i < kKept; ++i) {
+      largest[i] = -INFINITY;
+      total[i] = 0.F;
+    }
+  }
+  /// Called for i = 0, 1, … of one unit, in order.
+  __device__ void take(int i, float unit_sum, float unit_largest, float unit_total) {
+    const int k = kept(i);
+    if (i == 0 || kept(i - 1) != k) {
+      const float next = fmaxf(largest[k], unit_largest);
+      const float base = next == -INFINITY ? 0.F : next;
+      old_weight = power_of_two(largest[k] - base);
+      new_weight = power_of_two(unit_largest - base);
+      largest[k] = next;
+      total[k] = __fmaf_rn(total[k], old_weight, __fmul_rn(unit_total, new_weight));
+    }
+    sum[i] = __fmaf_rn(sum[i], old_weight, __fmul_rn(unit_sum, new_weight));
+  }
+
+ private:
+  float old_weight = 0.F;
+  float new_weight = 0.F;
+};
+
+template <class T, int kHeadDim, int kMostRows, bool kExtras>
+struct Decode {
+  using Sums = PairSums<kHeadDim, kMostRows>;
+  static constexpr int kOutputs = kHeadDim / 8;
+  static constexpr int kHalves = kMostRows / 8;
+
+  const AttentionLaunch& l;
+  const AttentionArguments& a;
+  T* stages;  // this warp's
+  int warp;
+  int lane;
+  std::int32_t group;       // heads of a key-value head
+  std::int32_t row_blocks;  // pairs that one key-value head makes
+
+  __device__ std::int32_t kv_head(const DecodeWalk& w) const { return w.head / row_blocks; }
+  __device__ std::int32_t first_head(const DecodeWalk& w) const {
+    return kv_head(w) * group + w.head % row_blocks * kMostRows;
+  }
+  __device__ std::int32_t rows(const DecodeWalk& w) const {
+    return min(kMostRows, group - w.head % row_blocks * kMostRows);
+  }
+  __device__ std::int32_t first_place(const DecodeWalk& w) const {
+    return (w.span.first() + w.tile) * kDecodeTile + warp * kTokens;
+  }
+
+  /// Queues the warp's tokens of the tile into a stage.
+  __device__ void load(const DecodeWalk& w, int stage) const {
+    constexpr int kPieces = kHeadDim / 8;
+    const std::int32_t place = first_place(w) + lane % kTokens;
+    const bool valid = place >= w.span.begin && place < w.span.end;
+    const std::int32_t own =
+        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.slot, place, kv_head(w))) : -1;
+    T* const keys = stages + stage * Stage<kHeadDim>::kElements;
+    T* const values = keys + kTokens * Stage<kHeadDim>::kStride;
+#pragma unroll
+    for (int i = 0; i < kTokens * kPieces / 32; ++i) {
+      const int token = (i * 32 + lane) / kPieces;
+      const int piece = (i * 32 + lane) % kPieces * 8;
+      const std::int32_t row = __shfl_sync(0xFFFFFFFFU, own, token);
+      const std::int64_t at = row < 0 ? 0 : static_cast<std::int64_t>(row) * kHeadDim + piece;
+      const int to = token * Stage<kHeadDim>::kStride + piece;
+      copy_async(shared_address(keys + to), static_cast<const T*>(a.layer.keys) + at, row >= 0);
+      copy_async(shared_address(values + to), static_cast<const T*>(a.layer.values) + at, row >= 0);
+    }
+  }
+
+  /// Query fragments of a pair, from device memory; those of wide heads are read again for every
+  /// tile, since there are no registers to keep them in.
+  static constexpr bool kKeepsQueries = kHeadDim <= 128;
+  static constexpr int kFragments = kKeepsQueries ? kHeadDim / 16 : 1;
+  __device__ void load_queries(const DecodeWalk& w, int first_fragment,
+                               std::uint32_t (&q)[kFragments][4]) const {
+    const T* const from = static_cast<const T*>(l.q) +
+                          (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+    const std::int32_t count = rows(w);
+#pragma unroll
+    for (int k = 0; k < kFragments; ++k)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int row = lane / 4 + i % 2 * 8;
+        const int column = (first_fragment + k) * 16 + i / 2 * 8 + lane % 4 * 2;
+        q[k][i] = row < count
+                      ? *reinterpret_cast<const std::uint32_t*>(from + row * kHeadDim + column)
+                      : 0U;
+      }
+  }
+
+  /// One tile of the warp: its 16 tokens into the running sums.
+  __device__ void multiply_tile(const DecodeWalk& w, int stage, std::uint32_t (&q)[kFragments][4],
+                                float (&sums)[kOutputs][4], RunningSoftmax (&softmax)[2]) const {
+    constexpr int kStride = Stage<kHeadDim>::kStride;
+    const T* const keys = stages + stage * Stage<kHeadDim>::kElements;
+    const T* const values = keys + kTokens * kStride;
+    float scores[2][4] = {};
+    const std::uint32_t key_address =
+        shared_address(keys + ((lane & 7) + lane / 16 * 8) * kStride + (lane >> 3 & 1) * 8);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+      std::uint32_t b[4];
+      load_matrices(b, key_address + k * 32);
+      if constexpr (!kKeepsQueries) load_queries(w, k, q);
+      multiply<T>(scores[0], q[k % kFragments], b[0], b[1]);
+      multiply<T>(scores[1], q[k % kFragments], b[2], b[3]);
+    }
+    const std::int32_t first = first_place(w);
+    QueryRow row;
+    row.place = w.span.end - 1;
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      row.head = min(first_head(w) + lane / 4 + 8 * half, a.heads - 1);
+      float largest = -INFINITY;
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const std::int32_t key = first + n * 8 + lane % 4 * 2 + i;
+          float& x = scores[n][2 * half + i];
+          x = key >= w.span.begin && key < w.span.end ? exponent_of<kExtras>(a, x, row, key)
+                                                      : -INFINITY;
+          largest = fmaxf(largest, x);
+        }
+      float base;
+      const float shrink = softmax[half].raise(quad_max(largest), base);
+#pragma unroll
+      for (int n = 0; n < kOutputs; ++n) {
+        sums[n][2 * half] *= shrink;
+        sums[n][2 * half + 1] *= shrink;
+      }
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& x = scores[n][2 * half + i];
+          x = power_of_two(__fsub_rn(x, base));
+          softmax[half].total += x;
+        }
+    }
+    const std::uint32_t p[4] = {pack<T>(scores[0][0], scores[0][1]),
+                                kHalves > 1 ? pack<T>(scores[0][2], scores[0][3]) : 0U,
+                                pack<T>(scores[1][0], scores[1][1]),
+                                kHalves > 1 ? pack<T>(scores[1][2], scores[1][3]) : 0U};
+    const std::uint32_t value_address =
+        shared_address(values + (lane & 15) * kStride + lane / 16 * 8);
+#pragma unroll
+    for (int n = 0; n < kOutputs; n += 2) {
+      std::uint32_t b[4];
+      load_transposed(b, value_address + n * 16);
+      multiply<T>(sums[n], p, b[0], b[1]);
+      multiply<T>(sums[n + 1], p, b[2], b[3]);
+    }
+  }
+
+  /// The warp's sums of a unit into the stage that it read last, and to the block's table.
+  __device__ void publish(float* to, Shared& shared, const float (&sums)[kOutputs][4],
+                          const RunningSoftmax (&softmax)[2]) const {
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      const int row = lane / 4 + 8 * half;
+      const float total = quad_sum(softmax[half].total);
+      if (lane % 4 == 0) {
+        shared.largest[warp][row] = softmax[half].largest;
+        shared.total[warp][row] = total;
+      }
+#pragma unroll
+      for (int n = 0; n < kOutputs; ++n)
+        *reinterpret_cast<float2*>(to + row * kHeadDim + n * 8 + lane % 4 * 2) =
+            make_float2(sums[n][2 * half], sums[n][2 * half + 1]);
+    }
+  }
+
+  /// Adds up a pair's units from the workspace, several of them on their way at a time.
+  template <int kMostUnits>
+  __device__ void add_units(Sums& pair, const float* slots, int units, std::int32_t kept_rows,
+                            std::int32_t live_rows, Shared& shared) const {
+    const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
+    for (int i = threadIdx.x; i < units * live_rows; i += kThreads) {
+      const int unit = i / live_rows;
+      const int row = i - unit * live_rows;
+      const float* const from = slots + unit * floats + row;
+      shared.units[unit * kMostRows + row] = make_float2(__ldcg(from), __ldcg(from + kept_rows));
+    }
+    __syncthreads();
+    constexpr int kBatch = Sums::kElements <= 8 ? 8 : Sums::kElements <= 16 ? 4 : 2;
+    for (int first = 0; first < units; first += kBatch) {
+      float part[kBatch][Sums::kElements];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j)
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i)
+          part[j][i] = first + j < units && Sums::row(i) < live_rows
+                           ? __ldcg(slots + (first + j) * floats + 2 * kept_rows + i * kThreads +
+                                    threadIdx.x)
+                           : 0.F;
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j >= units) break;
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i) {
+          if (Sums::row(i) >= live_rows) break;
+          const float2 unit = shared.units[(first + j) * kMostRows + Sums::row(i)];
+          pair.take(i, part[j][i], unit.x, unit.y);
+        }
+      }
+    }
+  }
+
+  __device__ void write(const DecodeWalk& w, const Sums& sums) const {
+    const std::int64_t first =
+        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+#pragma unroll
+    for (int i = 0; i < Sums::kElements; ++i)
+      if (Sums::row(i) < rows(w))
+        store(l.out, l.out_type, first + i * kThreads + threadIdx.x,
+              sums.total[Sums::kept(i)] > 0.F ? sums.sum[i] / sums.total[Sums::kept(i)] : 0.F);
+  }
+};
+
+}  // namespace tenon::cuda::attention_decode
