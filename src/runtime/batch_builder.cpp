@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/batch_builder.h"
 
-#include <algorithm>
+#include <span>
 
 namespace tenon {
 namespace {
@@ -69,26 +69,30 @@ bool wants_update(const Sequence& sequence, const KvCache& cache) {
          cache.has_table_changes(sequence.cache);
 }
 
-/// `at`: where its tokens stand in the step.
-void fill_tokens(Batch& batch, const ScheduledRow& row, std::size_t at) {
-  const std::vector<std::int32_t>& known = row.sequence->tokens;
+/// Where a row's tokens and logits begin.
+struct Begin {
+  std::int32_t token = 0;
+  std::int32_t logit_row = 0;
+};
+
+/// `row.first_token` and `row.tokens` are set.
+void add_tokens(Batch& batch, const ScheduledRow& row, const Begin& begin) {
+  const std::span known = row.sequence->tokens;
+  std::int32_t* ids = batch.token_ids.data() + begin.token;
+  std::int32_t* positions = batch.positions.data() + begin.token;
   const auto first = static_cast<std::size_t>(row.first_token);
-  for (std::size_t t = 0; t < static_cast<std::size_t>(row.tokens); ++t) {
-    const std::size_t position = first + t;
-    batch.token_ids[at + t] = position < known.size() ? known[position] : kLastSampledToken;
-    batch.positions[at + t] = static_cast<std::int32_t>(position);
+  const auto end = first + static_cast<std::size_t>(row.tokens);
+  for (std::size_t position = first; position < end; ++position) {
+    *ids++ = position < known.size() ? known[position] : kLastSampledToken;
+    *positions++ = static_cast<std::int32_t>(position);
   }
 }
 
-void add_logit_rows(Batch& batch, ScheduledRow& row, std::int32_t first) {
-  row.first_logit_row = static_cast<std::int64_t>(batch.logit_rows.size());
-  const std::int32_t last = first + static_cast<std::int32_t>(row.tokens) - 1;
-  if (row.context_rows) {
-    for (std::int32_t token = first; token <= last; ++token) batch.logit_rows.push_back(token);
-  } else if (row.samples) {
-    batch.logit_rows.push_back(last);
-  }
-  row.logit_rows = static_cast<std::int64_t>(batch.logit_rows.size()) - row.first_logit_row;
+void add_logit_rows(Batch& batch, ScheduledRow& row, const Begin& begin) {
+  const auto end = begin.token + static_cast<std::int32_t>(row.tokens);
+  row.logit_rows = row.context_rows ? row.tokens : (row.samples ? 1 : 0);
+  for (std::int64_t left = row.logit_rows; left > 0; --left)
+    batch.logit_rows.push_back(end - static_cast<std::int32_t>(left));
 }
 
 }  // namespace
@@ -105,7 +109,7 @@ Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
   batch.token_ids.resize(tokens);
   batch.positions.resize(tokens);
   batch.logit_rows.reserve(rows.size());
-  std::size_t at = 0;
+  Begin begin;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i + kAhead < rows.size()) prefetch(*rows[i + kAhead].sequence);
     if (i + kAhead / 2 < rows.size()) cache.prefetch(rows[i + kAhead / 2].sequence->cache);
@@ -117,15 +121,18 @@ Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
     row.context_rows = sequence.hands_out_context_rows();
     row.samples = row.tokens == sequence.pending();
     row.draws = row.samples && (sequence.simple || !sequence.request->spec->embedding);
+    row.first_logit_row = begin.logit_row;
     batch.slots[i] = sequence.slot;
+    batch.token_begin[i] = begin.token;
     batch.cached_tokens[i] = static_cast<std::int32_t>(sequence.computed);
     batch.sequence_length[i] = static_cast<std::int32_t>(sequence.length());
-    fill_tokens(batch, row, at);
-    add_logit_rows(batch, row, static_cast<std::int32_t>(at));
-    batch.sample_row[i] = row.draws ? static_cast<std::int32_t>(batch.logit_rows.size()) - 1 : -1;
-    at += static_cast<std::size_t>(row.tokens);
-    batch.token_begin[i + 1] = static_cast<std::int32_t>(at);
+    add_tokens(batch, row, begin);
+    add_logit_rows(batch, row, begin);
+    begin.token += static_cast<std::int32_t>(row.tokens);
+    begin.logit_row += static_cast<std::int32_t>(row.logit_rows);
+    batch.sample_row[i] = row.draws ? begin.logit_row - 1 : -1;
   }
+  batch.token_begin.back() = begin.token;
   batch.commands = cache.take_commands();
   return batch;
 }

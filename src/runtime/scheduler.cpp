@@ -139,16 +139,16 @@ void Scheduler::hold(Sequence& sequence) {
   sequence.state = Sequence::State::kHeld;
 }
 
-bool Scheduler::waits_for_result(const Sequence& sequence) const {
+inline bool Scheduler::waits_for_result(const Sequence& sequence) const {
   return sequence.unknown_tokens > 0 &&
          (!limits_.keeps_last_tokens || (!sequence.simple && sequence.request->is_beam_search()));
 }
 
-bool Scheduler::at_its_end(const Sequence& sequence) {
+inline bool Scheduler::at_its_end(const Sequence& sequence) {
   return sequence.unknown_tokens > 0 && sequence.generated() >= sequence.max_new_tokens;
 }
 
-void Scheduler::add_row(Sequence& sequence, std::int64_t tokens) {
+inline void Scheduler::add_row(Sequence& sequence, std::int64_t tokens) {
   const bool samples = tokens == sequence.pending();
   const std::int64_t logit_rows = sequence.hands_out_context_rows() ? tokens : (samples ? 1 : 0);
   tokens_left_ -= tokens;
@@ -219,14 +219,13 @@ void Scheduler::plan_decodes(double now) {
     if (i + kAhead / 2 < running_.size())
       if (const Sequence* near = running_[i + kAhead / 2].sequence) cache_.prefetch(near->cache);
     Sequence* sequence = running_[i].sequence;
-    if (sequence == nullptr || waits_for_result(*sequence) || at_its_end(*sequence)) continue;
+    if (sequence == nullptr) continue;
     const std::int64_t pending = sequence->pending();
-    if (pending == 0) continue;
-    if (pending > 1) {
+    if (pending == 0 || waits_for_result(*sequence) || at_its_end(*sequence)) continue;
+    if (pending > 1)
       contexts_.push_back(sequence);
-    } else if (tokens_left_ > 0 && make_room(*sequence, sequence->computed + 1, now)) {
+    else if (tokens_left_ > 0 && make_room(*sequence, sequence->computed + 1, now))
       add_row(*sequence, 1);
-    }
   }
 }
 
