@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "core/staged_directory.h"
+#include "engine/cache_size.h"
 
 namespace tenon {
 
@@ -17,6 +18,7 @@ constexpr std::int64_t kUnlimitedPositions = 32768;
 
 BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits) {
   check_config(build);
+  check_tokens_per_block(build.tokens_per_block);
   TENON_CHECK(build.kv_cache_type == "paged", ErrorCode::kUnsupported,
               "kv_cache_type: {} is not supported yet; use paged", build.kv_cache_type);
   TENON_CHECK(build.max_beam_width >= 1 && build.max_beam_width <= 256, ErrorCode::kInvalidArgument,

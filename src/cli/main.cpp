@@ -1,7 +1,9 @@
 // tenon: the command line. One verb a file; this one finds the verb and turns errors into exit
 // codes. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <string>
@@ -73,13 +75,23 @@ int dispatch(const std::vector<std::string>& words) {
        did_you_mean(words[0], names));
 }
 
+/// Ends with `code`, unless what was printed did not arrive: a full disk is a fault too.
+int with_output_written(int code) {
+  errno = 0;
+  const bool failed = std::ferror(stdout) != 0;
+  if (std::fflush(stdout) == 0 && !failed) return code;
+  fail(ErrorCode::kIo,
+       "standard output: cannot write all of it: {}; free some space or send it elsewhere",
+       errno != 0 ? std::strerror(errno) : "a write before failed");
+}
+
 }  // namespace
 }  // namespace tenon::cli
 
 int main(int argc, char** argv) {
   tenon::log::enabled("all");  // warns of unknown topics, whatever the command
   try {
-    return tenon::cli::dispatch({argv + 1, argv + argc});
+    return tenon::cli::with_output_written(tenon::cli::dispatch({argv + 1, argv + argc}));
   } catch (const tenon::Error& error) {
     std::fprintf(stderr, "tenon: %s\n", error.what());
     return tenon::cli::exit_code(error.code());

@@ -45,20 +45,34 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content) {
-  const fs::path staging = path.string() + ".partial-" + std::to_string(::getpid());
+  std::error_code error;
+  const fs::file_status there = fs::status(path, error);
+  TENON_CHECK(there.type() != fs::file_type::directory, ErrorCode::kInvalidArgument,
+              "{}: it is a directory; expected the name of a file", path.string());
+  if (fs::exists(there) && !fs::is_regular_file(there)) {  // a device or a pipe stays what it is
+    FileWriter writer(path);
+    writer.write(content);
+    return writer.close();
+  }
+  // Of a link, what it leads to is replaced.
+  fs::path target = fs::is_symlink(path, error) ? fs::canonical(path, error) : path;
+  if (error) target = path;
+  const fs::path staging = target.string() + ".partial-" + std::to_string(::getpid());
   try {
-    FileWriter writer(staging);
+    FileWriter writer(staging, path);
     writer.write(content);
     writer.close();
-    fs::rename(staging, path);
+    fs::rename(staging, target, error);
+    if (error) fail_io(path, "put it in place", error.value());
   } catch (...) {
-    std::error_code ignored;
-    fs::remove(staging, ignored);
+    fs::remove(staging, error);
     throw;
   }
 }
 
-FileWriter::FileWriter(const fs::path& path) : path_(path) {
+FileWriter::FileWriter(const fs::path& path) : FileWriter(path, path) {}
+
+FileWriter::FileWriter(const fs::path& path, const fs::path& named) : path_(named) {
   file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file_ < 0) fail_io(path_, "create it", errno);
 }

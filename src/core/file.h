@@ -18,13 +18,16 @@ namespace tenon {
 std::string read_file(const std::filesystem::path& path,
                       std::uint64_t max_bytes = std::uint64_t{1} << 30);
 
-/// Writes beside `path` and renames when whole.
+/// Writes beside `path` and renames when whole; to a device or a pipe it writes straight. Throws
+/// Error{kInvalidArgument} for a directory, else Error{kNotFound} or Error{kIo}.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// A file written in sequence; close() reports what the operating system found at the end.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
+  /// Errors speak of `named`.
+  FileWriter(const std::filesystem::path& path, const std::filesystem::path& named);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;

@@ -41,12 +41,12 @@ CliTest::~CliTest() {
   fs::remove_all(folder_, ignored);
 }
 
-CliTest::Started CliTest::start(const std::vector<std::string>& arguments,
-                                const std::string& input) const {
+CliTest::Started CliTest::start(const std::vector<std::string>& arguments, const std::string& input,
+                                const std::string& out_file) const {
   static std::atomic<int> number{0};
   const std::string stem = at("process" + std::to_string(++number));
   std::ofstream(stem + ".in", std::ios::binary) << input;
-  Started started{0, stem + ".out", stem + ".err"};
+  Started started{0, out_file.empty() ? stem + ".out" : out_file, stem + ".err"};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, (stem + ".in").c_str(), O_RDONLY, 0);
@@ -68,13 +68,18 @@ CliTest::Started CliTest::start(const std::vector<std::string>& arguments,
   return started;
 }
 
+Result CliTest::run_into(const std::string& file, const std::vector<std::string>& arguments,
+                         const std::string& input) const {
+  return finish(start(arguments, input, file));
+}
+
 Result CliTest::finish(const Started& started) {
   int status = 0;
   EXPECT_EQ(waitpid(started.process, &status, 0), started.process);
   Result result;
   if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
-  result.out = content_of(started.out_file);
+  if (fs::is_regular_file(started.out_file)) result.out = content_of(started.out_file);
   result.err = content_of(started.err_file);
   return result;
 }

@@ -38,8 +38,12 @@ class CliTest : public ::testing::Test {
     pid_t process = 0;
     std::string out_file, err_file;
   };
-  Started start(const std::vector<std::string>& arguments, const std::string& input = "") const;
+  Started start(const std::vector<std::string>& arguments, const std::string& input = "",
+                const std::string& out_file = "") const;
   static Result finish(const Started& started);
+  /// As run(), with standard output in `file`; Result::out stays empty.
+  Result run_into(const std::string& file, const std::vector<std::string>& arguments,
+                  const std::string& input = "") const;
 
   /// As run(), and expects exit code 0.
   std::string out_of(const std::vector<std::string>& arguments,

@@ -40,6 +40,28 @@ TEST_F(Usage, WhatIsMissing) {
   EXPECT_THAT(result.err, HasSubstr("looked at"));
 }
 
+/// What was printed into a full disk is lost, and the exit code says so.
+TEST_F(Usage, OutputThatCannotBeWrittenIsAFault) {
+  if (!fs::is_character_file("/dev/full")) GTEST_SKIP() << "there is no /dev/full";
+  const std::string model = text_model();
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"--help"},
+           {"run", "--help"},
+           {"inspect", model},
+           {"plan", model, "--no_cache"},
+           {"run", model, "--no_cache", "--input_text", "a", "--max_output_len", "2"},
+           {"run", model, "--no_cache", "--input_text", "a", "--max_output_len", "2",
+            "--streaming"},
+           {"run", model, "--no_cache", "--input_text", "a", "--max_output_len", "2", "--json"}}) {
+    const Result result = run_into("/dev/full", words);
+    EXPECT_EQ(result.code, 4) << words[0];
+    EXPECT_THAT(result.err, HasSubstr("standard output: cannot write"));
+  }
+  const Result result =
+      run_into("/dev/full", {"chat", model, "--no_cache", "--max_output_len", "2"}, "a\n");
+  EXPECT_EQ(result.code, 4);
+}
+
 TEST_F(Usage, NumbersThatCannotBeNameTheirFlag) {
   const std::string model = text_model();
   for (const std::string flag :
@@ -57,6 +79,15 @@ TEST_F(Usage, NumbersThatCannotBeNameTheirFlag) {
       EXPECT_THAT(result.err, AllOf(HasSubstr("--workers"), HasSubstr(value)));
       EXPECT_FALSE(fs::exists(at("out")));
     }
+}
+
+/// What no run could take is refused at build, not at load.
+TEST_F(Usage, BuildTakesTheBlockSizesOfARun) {
+  const Result result = run({"build", "--model_dir", text_model(), "--output_dir", at("engine"),
+                             "--tokens_per_block", "33"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr("expected 16, 32, 64 or 128"));
+  EXPECT_FALSE(fs::exists(at("engine")));
 }
 
 TEST_F(Usage, UnknownLogTopicsAreNamed) {

@@ -1,6 +1,8 @@
 // Files, shapes, mapping, names, UTF-8, ledger, threads.
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -54,6 +56,39 @@ TEST_F(Files, AppearWholeOrNotAtAll) {
     EXPECT_EQ(read_file(path_ / "d" / "x"), content);
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(path_), {}), 2);
+}
+
+TEST_F(Files, DevicesPipesAndLinksStayWhatTheyAre) {
+  const fs::path pipe = path_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  write_file_atomically(pipe, "through");
+  char text[16] = {};
+  EXPECT_EQ(::read(reader, text, sizeof(text)), 7);
+  EXPECT_STREQ(text, "through");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+
+  write_file_atomically(path_ / "a", "one");
+  fs::create_symlink("a", path_ / "link");
+  write_file_atomically(path_ / "link", "two");
+  EXPECT_TRUE(fs::is_symlink(path_ / "link"));
+  EXPECT_EQ(read_file(path_ / "a"), "two");
+}
+
+TEST_F(Files, WhatCannotBeWrittenIsNamedAsItWasGiven) {
+  const auto message = [](const fs::path& path) -> std::string {
+    try {
+      write_file_atomically(path, "x");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "written";
+  };
+  EXPECT_EQ(message(path_), path_.string() + ": it is a directory; expected the name of a file");
+  const fs::path lost = path_ / "none" / "a";
+  EXPECT_EQ(message(lost), lost.string() + ": cannot create it: No such file or directory");
+  EXPECT_TRUE(fs::is_empty(path_));
 }
 
 TEST_F(Files, MappedPartsAreCheckedAgainstTheEnd) {
