@@ -202,7 +202,7 @@ int chat_command(const Arguments& arguments) {
   if (!line.parse(arguments)) return 0;
 
   LlmOptions options = flags.model.options();
-  if (!options.max_batch_size) options.max_batch_size = 1;
+  if (!options.max_batch_size) options.max_batch_size = flags.sampling.sequences();
   LLM llm(flags.model.path(), options);
   TENON_CHECK(llm.has_chat_template(), ErrorCode::kNotFound,
               "{}: the model has no chat template; give one with --chat_template FILE, or complete "

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <type_traits>
 
 #include "core/check.h"
 #include "core/nearest_name.h"
@@ -13,13 +14,26 @@ namespace tenon::cli {
 namespace {
 
 /// The parser would cut a number that does not fit to the largest that does.
-template <class Integer>
-std::string check_integer(const std::string& text) {
-  Integer value = 0;
+template <class Number>
+std::string check_number(const std::string& text) {
+  Number value = 0;
   const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
   const char* end = text.data() + text.size();
   const auto [last, error] = std::from_chars(begin, end, value);
-  return error == std::errc() && last == end ? "" : "\"" + text + "\" is no integer of that size";
+  if (error == std::errc() && last == end) return "";
+  const char* kind = std::is_integral_v<Number> ? "an integer" : "a number";
+  if (error == std::errc::result_out_of_range && last == end)
+    return "\"" + text + "\" is too large or too small for " + kind;
+  return "\"" + text + "\" is not " + kind;
+}
+
+/// The parser's own words for a flag given twice speak of its table.
+std::string in_plain_words(const std::string& message) {
+  constexpr std::string_view kTwice = ": At Most 1 required but received ";
+  const std::size_t at = message.find(kTwice);
+  if (at == message.npos) return message;
+  return message.substr(0, at) + ": given " + message.substr(at + kTwice.size()) +
+         " times; give it once";
 }
 
 }  // namespace
@@ -81,20 +95,20 @@ void CommandLine::option(const std::string& n, std::string& v, const std::string
   impl_->add(n, v, h);
 }
 void CommandLine::option(const std::string& n, std::int64_t& v, const std::string& h) {
-  impl_->add(n, v, h)->check(check_integer<std::int64_t>);
+  impl_->add(n, v, h)->check(check_number<std::int64_t>);
 }
 void CommandLine::option(const std::string& n, int& v, const std::string& h) {
-  impl_->add(n, v, h)->check(check_integer<int>);
+  impl_->add(n, v, h)->check(check_number<int>);
 }
 void CommandLine::option(const std::string& n, double& v, const std::string& h) {
-  impl_->add(n, v, h);
+  impl_->add(n, v, h)->check(check_number<double>);
 }
 void CommandLine::option(const std::string& n, std::optional<std::int64_t>& v,
                          const std::string& h) {
-  impl_->add(n, v, h)->check(check_integer<std::int64_t>);
+  impl_->add(n, v, h)->check(check_number<std::int64_t>);
 }
 void CommandLine::option(const std::string& n, std::optional<double>& v, const std::string& h) {
-  impl_->add(n, v, h);
+  impl_->add(n, v, h)->check(check_number<double>);
 }
 void CommandLine::option(const std::string& n, std::vector<std::string>& v, const std::string& h) {
   impl_->add(n, v, h);
@@ -134,8 +148,8 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
     fail(ErrorCode::kInvalidArgument, "{}: unknown argument {}{}; see {} --help",
          impl_->app.get_name(), flag, did_you_mean(flag, impl_->names), impl_->app.get_name());
   } catch (const CLI::ParseError& error) {
-    fail(ErrorCode::kInvalidArgument, "{}: {}; see {} --help", impl_->app.get_name(), error.what(),
-         impl_->app.get_name());
+    fail(ErrorCode::kInvalidArgument, "{}: {}; see {} --help", impl_->app.get_name(),
+         in_plain_words(error.what()), impl_->app.get_name());
   }
   return true;
 }

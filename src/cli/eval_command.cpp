@@ -48,6 +48,19 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
   line.flag("--json", flags.json, "print as JSON");
 }
 
+/// What would have no part in the figures is refused: a limit without a reference always holds.
+void check_reference(const EvalFlags& flags) {
+  TENON_CHECK(flags.reference.empty() || flags.reference_logprobs.empty(),
+              ErrorCode::kInvalidArgument, "give --reference or --reference_logprobs, not both");
+  TENON_CHECK(flags.text_file.empty() || flags.reference_logprobs.empty(),
+              ErrorCode::kInvalidArgument,
+              "--text_file: the tokens are those of --reference_logprobs; give one of the two");
+  TENON_CHECK(!flags.max_kl || !flags.reference.empty() || !flags.reference_logprobs.empty(),
+              ErrorCode::kInvalidArgument,
+              "--max_kl: there is nothing to compare with; give --reference or "
+              "--reference_logprobs");
+}
+
 LlmOptions eval_options(const EvalFlags& flags) {
   LlmOptions options = flags.model.options();
   options.gather_context_logits = true;
@@ -171,8 +184,7 @@ int eval_command(const Arguments& arguments) {
   if (!line.parse(arguments)) return 0;
   TENON_CHECK(flags.window >= 0 && flags.tokens >= 0 && flags.worst >= 0,
               ErrorCode::kInvalidArgument, "--window, --tokens and --worst must be at least 0");
-  TENON_CHECK(flags.reference.empty() || flags.reference_logprobs.empty(),
-              ErrorCode::kInvalidArgument, "give --reference or --reference_logprobs, not both");
+  check_reference(flags);
 
   const LlmOptions options = eval_options(flags);
   std::optional<StoredLogprobs> reference;

@@ -130,6 +130,17 @@ void print_outputs(const std::vector<RequestOutput>& outputs) {
     }
 }
 
+/// A time limit leaves outputs short, or empty.
+void say_what_was_cut(const std::vector<RequestOutput>& outputs) {
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    for (const CompletionOutput& sample : outputs[i].outputs)
+      if (sample.finish_reason == FinishReason::kTimedOut)
+        std::fprintf(
+            stderr,
+            "[%zu.%d] the time was up after %zu tokens (--queue_seconds, --total_seconds)\n", i,
+            sample.index, sample.token_ids.size());
+}
+
 }  // namespace
 
 int run_command(const Arguments& arguments) {
@@ -168,13 +179,14 @@ int run_command(const Arguments& arguments) {
   std::vector<RequestOutput> outputs =
       generate(llm, ids, sampling, flags.streaming && !flags.json ? printer(sequences) : OnText{});
   for (std::size_t i = 0; i < prompts.texts.size(); ++i) outputs[i].prompt = prompts.texts[i];
-  write_output_files(flags.files, outputs);
   if (flags.json) {
     std::printf("%s\n", outputs_as_json(outputs, llm).c_str());
   } else {
     if (!flags.streaming) print_outputs(outputs);
+    say_what_was_cut(outputs);
     std::fprintf(stderr, "%s\n", figures(outputs).c_str());
   }
+  write_output_files(flags.files, outputs);  // last: a file that cannot be written costs no text
   return 0;
 }
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +19,12 @@ class SamplingFlags {
   void add(CommandLine& line);
   /// The model's own defaults with the given flags on top.
   SamplingParams apply(const SamplingParams& defaults) const;
+  /// Places of a batch that one prompt takes.
+  std::int64_t sequences() const {
+    constexpr std::int64_t kMost = 256;  // more are refused by name later
+    return std::clamp<std::int64_t>(std::max(num_beams_.value_or(1), best_of_.value_or(1)), 1,
+                                    kMost);
+  }
 
  private:
   void apply_mode(SamplingParams& params) const;

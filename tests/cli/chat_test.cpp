@@ -55,6 +55,16 @@ TEST_F(Chat, FollowsAScript) {
   EXPECT_EQ(roles("five.json"), (Roles{"user", "assistant", "user", "assistant"}));
 }
 
+TEST_F(Chat, BeamsAndBestOfFindRoomInTheBatch) {
+  for (const char* flag : {"--num_beams", "--best_of"}) {
+    const Result result = talk("Hi\n", {flag, "3"});
+    EXPECT_EQ(result.code, 0) << result.err;
+  }
+  const Result result = talk("Hi\n", {"--num_beams", "100000"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr("--num_beams"));
+}
+
 TEST_F(Chat, OldMessagesGoWhereTheyNoLongerFit) {
   std::string script;
   for (int i = 0; i < 6; ++i) script += "tell me of the sea\n";

@@ -66,9 +66,14 @@ TEST(CommandLine, SaysWhatIsWrong) {
   Parsed parsed;
   EXPECT_EQ(parsed.error({"--nubmer", "3"}, "did you mean \"--number\"?"),
             ErrorCode::kInvalidArgument);
-  EXPECT_EQ(parsed.error({"--number", "three"}, "number"), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(parsed.error({"--number", "three"}, "--number: \"three\" is not an integer"),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(parsed.error({"--maybe", "1x"}, "--maybe: \"1x\" is not a number"),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(parsed.error({"--number", "3", "--number=4"}, "--number: given 2 times; give it once"),
+            ErrorCode::kInvalidArgument);
   EXPECT_EQ(parsed.error({"--number"}, "number"), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(parsed.error({"--number", "99999999999999999999"}, "number"),
+  EXPECT_EQ(parsed.error({"--number", "99999999999999999999"}, "too large or too small"),
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(parsed.error({"a", "b"}, "b"), ErrorCode::kInvalidArgument);
   EXPECT_EQ(parsed.error({"--later=3"}, "--later is not supported yet"), ErrorCode::kUnsupported);

@@ -45,6 +45,10 @@ TEST_F(Eval, SaysWhatIsMissing) {
   EXPECT_EQ(run(words({"--text_file", at("none.txt")})).code, 3);
   EXPECT_EQ(run(words({"--text_file", at("text.txt"), "--window", "500"})).code, 2);
   EXPECT_EQ(run(words({"--reference", "a", "--reference_logprobs", "b"})).code, 2);
+  EXPECT_EQ(run(words({"--text_file", at("text.txt"), "--reference_logprobs", "b"})).code, 2);
+  const Result result = run(words({"--text_file", at("text.txt"), "--max_kl", "1e-6"}));
+  EXPECT_EQ(result.code, 2) << "a limit on nothing would always hold";
+  EXPECT_THAT(result.err, HasSubstr("--reference_logprobs"));
 }
 
 }  // namespace

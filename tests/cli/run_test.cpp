@@ -130,6 +130,52 @@ TEST_F(Run, WritesEveryKindOfOutput) {
   EXPECT_THAT(read_file(at("layers.0.output.npy")), HasSubstr("<f4"));
 }
 
+/// The answer took its time; a file that cannot be written does not cost it.
+TEST_F(Run, PrintsBeforeItWritesFiles) {
+  const std::string text = trimmed(out_of(words({"--input_text", "Hello"})));
+  for (const char* flag : {"--output_csv", "--output_npy", "--output_logits_npy"}) {
+    const Result result = run(words({"--input_text", "Hello", flag, at("none/file")}));
+    EXPECT_NE(result.code, 0) << flag;
+    EXPECT_EQ(trimmed(result.out), text) << flag;
+    EXPECT_THAT(result.err, HasSubstr(at("none/file") + ": cannot create it"));
+  }
+}
+
+TEST_F(Run, MorePromptsThanTheQueueHoldsTakeTurns) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i) lines += "\"a " + std::to_string(i) + "\"\n";
+  write("many.jsonl", lines);
+  const auto all = ids({"--input_file", at("many.jsonl")});
+  EXPECT_EQ(all.size(), 40U);
+  EXPECT_EQ(ids({"--input_file", at("many.jsonl"), "--max_queue_size", "3"}), all);
+  EXPECT_EQ(
+      ids({"--input_file", at("many.jsonl"), "--max_queue_tokens", "20", "--max_batch_size", "2"}),
+      all);
+  const Result result = run(words(
+      {"--input_file", at("many.jsonl"), "--max_queue_size", "3", "--streaming", "--verbose"}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("[39.0]"));
+}
+
+TEST_F(Run, SaysWhichOutputsTheTimeCutShort) {
+  const Result result = run(words({"--input_text", "Hello", "--total_seconds", "1e-7"}));
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.err, HasSubstr("[0.0] the time was up after 0 tokens"));
+}
+
+TEST_F(Run, MemoryLimitBindsTheLoad) {
+  const Result result = run(words({"--input_text", "Hello", "--memory_limit", "1000000"}));
+  EXPECT_EQ(result.code, 7);
+  EXPECT_THAT(result.err, HasSubstr("cache"));
+  EXPECT_EQ(run(words({"--input_text", "Hello", "--memory_limit", "400000000"})).code, 0);
+  EXPECT_EQ(run({"chat", engine_, "--memory_limit", "1000000"}).code, 7);
+  EXPECT_EQ(run({"bench", engine_, "--memory_limit", "1000000", "--memory_bandwidth", "1",
+                 "--num_requests", "2", "--input_mean", "4", "--output_mean", "4"})
+                .code,
+            7);
+  EXPECT_EQ(run(words({"--input_text", "Hello", "--memory_limit", "0"})).code, 2);
+}
+
 TEST_F(Run, SamplesAreSeededAndSeveral) {
   const std::vector<std::string> sampled = {
       "--input_text",  "Hello", "--temperature",          "1", "--top_k", "20",
