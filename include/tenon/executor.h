@@ -58,7 +58,8 @@ struct TENON_API Response {
 };
 
 /// Called from a thread of the executor's own, one at a time; one that blocks holds up other
-/// callbacks, never a step. What it throws cancels its request.
+/// callbacks, never a step. What it throws cancels its request. It may call any method of the
+/// executor; shutdown() in it does not wait for the callbacks that are still to come.
 using ResponseCallback = std::function<void(const Response&)>;
 
 class TENON_API Executor {

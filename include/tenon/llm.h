@@ -35,6 +35,9 @@ struct TENON_API LlmOptions {
   std::optional<std::int64_t> max_num_tokens{};   ///< tokens of one step; default at most 512
   std::optional<std::int64_t> max_seq_len{};      ///< default: the engine's, at most 4096
   std::optional<std::int64_t> kv_cache_tokens{};  ///< the same as executor.kv_cache.max_tokens
+  /// Bytes for everything that the plan counts; a load that takes more is refused, and a cache
+  /// whose size is not given keeps within it. Unset: what the device has.
+  std::optional<std::int64_t> memory_limit{};
   /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
   /// Precision to which kernels may round the inputs of linear layers: float32 (not at all) or
@@ -140,8 +143,9 @@ class TENON_API LLM {
   LLM(LLM&&) noexcept;
   LLM& operator=(LLM&&) noexcept;
 
-  /// Completes each text as it is. Throws Error{kInvalidArgument} naming the field of a wrong
-  /// request; a request that fails later makes the call throw after the others have ended.
+  /// Completes each text as it is; of more than the queue holds (ExecutorConfig::max_queue_size)
+  /// the rest take their turns. Throws Error{kInvalidArgument} naming the field of a wrong request;
+  /// a request that fails later makes the call throw after the others have ended.
   std::vector<RequestOutput> generate(const std::vector<std::string>& prompts,
                                       const SamplingParams& sampling, const OnText& on_text = {});
   /// With the model's own sampling defaults (generation_config.json).

@@ -12,12 +12,12 @@ namespace tenon {
 
 /// One step.
 struct TENON_API IterationStatistics {
-  std::uint64_t iteration = 0;  ///< counts up from 1
-  double timestamp = 0;         ///< seconds since the executor's start, when it was issued
-  double latency_seconds = 0;   ///< from issue to result
-  double host_seconds = 0;      ///< of which the host planned and prepared
-  std::int64_t queued_requests = 0;
-  std::int64_t active_requests = 0;
+  std::uint64_t iteration = 0;           ///< counts up from 1
+  double timestamp = 0;                  ///< seconds since the executor's start, when it was issued
+  double latency_seconds = 0;            ///< from issue to result
+  double host_seconds = 0;               ///< of which the host planned and prepared
+  std::int64_t queued_requests = 0;      ///< of which nothing has run yet
+  std::int64_t active_requests = 0;      ///< begun and not ended
   std::int64_t context_requests = 0;     ///< rows of the step that run a prompt
   std::int64_t generation_requests = 0;  ///< rows that continue an output
   std::int64_t context_tokens = 0;
@@ -38,10 +38,12 @@ struct TENON_API ExecutorStatistics {
   std::uint64_t refused_requests = 0;  ///< at the door
   std::uint64_t paused_sequences = 0;
   std::uint64_t failed_steps = 0;
-  double step_seconds = 0;   ///< in which at least one step ran
-  double host_seconds = 0;   ///< planning and preparing
-  std::int64_t running = 0;  ///< sequences
-  std::int64_t waiting = 0;
+  double step_seconds = 0;             ///< in which at least one step ran
+  double host_seconds = 0;             ///< planning and preparing
+  std::int64_t queued_requests = 0;    ///< of which nothing has run yet
+  std::int64_t active_requests = 0;    ///< begun and not ended
+  std::int64_t running_sequences = 0;  ///< samples and beams that have a place in the batch
+  std::int64_t waiting_sequences = 0;  ///< that wait for one: of queued requests, and paused ones
   KvCacheStatistics kv_cache{};
 };
 

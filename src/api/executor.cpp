@@ -195,6 +195,7 @@ std::vector<RequestId> Executor::enqueue_requests(std::vector<GenerationRequest>
 
 std::vector<Response> Executor::await_responses(std::optional<RequestId> id,
                                                 std::optional<std::chrono::milliseconds> timeout) {
+  impl_->model->loop->check_may_wait("await_responses()");
   return impl_->responses.await(id, timeout);
 }
 std::size_t Executor::responses_ready(std::optional<RequestId> id) const {

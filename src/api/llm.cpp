@@ -9,6 +9,7 @@
 #include "api/serving_model.h"
 #include "api/text_sink.h"
 #include "core/check.h"
+#include "core/deadline.h"
 #include "core/dtype.h"
 #include "core/half.h"
 
@@ -17,12 +18,8 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-Deliveries::Deadline deadline_after(std::optional<double> seconds) {
-  if (!seconds) return std::nullopt;
-  return std::chrono::steady_clock::now() +
-         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-             std::chrono::duration<double>(*seconds));
-}
+/// How often a call whose prompts wait for room in the queue looks after the text that came.
+constexpr double kTurnSeconds = 0.02;
 
 }  // namespace
 
@@ -32,8 +29,11 @@ struct Call {
   std::shared_ptr<Deliveries> deliveries = std::make_shared<Deliveries>();
   std::vector<std::shared_ptr<TextSink>> sinks;
   std::vector<RequestId> requests;
+  std::set<std::pair<std::size_t, int>> cut;  // samples of which on_text wants no more
 
-  explicit Call(std::shared_ptr<ServingModel> serving) : model(std::move(serving)) {}
+  explicit Call(std::shared_ptr<ServingModel> serving) : model(std::move(serving)) {
+    model->loop->check_may_wait("a method of LLM");
+  }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
   /// Nobody listens any more: what still runs frees its place.
@@ -43,7 +43,7 @@ struct Call {
       } catch (const std::bad_alloc&) {
         // Without memory to say so it runs to its end.
       }
-    deliveries->wait();
+    if (!model->loop->is_own_thread()) deliveries->wait();
   }
 
   void add(Ids ids, const SamplingParams& sampling, const RequestOptions& options, bool streams,
@@ -70,10 +70,19 @@ struct Call {
     sinks.push_back(std::move(sink));
   }
 
+  /// More prompts than the queue holds take turns: while some of the call's own are under way, the
+  /// next waits for them. The first does not: a queue that others filled refuses the call.
+  void await_turn(std::size_t tokens, const OnText& on_text) {
+    while (!deliveries->ended() &&
+           !model->loop->await_room(static_cast<std::int64_t>(tokens), kTurnSeconds))
+      if (on_text) pump(on_text, deadline_after(0));
+    // What ended last is still counted for a moment.
+    if (!requests.empty()) model->loop->await_room(static_cast<std::int64_t>(tokens), 1.0);
+  }
+
   /// Hands pieces to the caller as they come; what the caller throws ends the call.
-  void pump(const OnText& on_text) {
-    std::set<std::pair<std::size_t, int>> cut;
-    while (const std::optional<Delivery> piece = deliveries->next()) {
+  void pump(const OnText& on_text, const Deliveries::Deadline& deadline = std::nullopt) {
+    while (const std::optional<Delivery> piece = deliveries->next(deadline)) {
       const std::pair key(piece->delta.request, piece->delta.sample);
       if (cut.contains(key) || on_text(piece->delta)) continue;
       cut.insert(key);
@@ -104,8 +113,10 @@ struct LLM::Impl {
                                       const SamplingParams& sampling, const RequestOptions& options,
                                       const OnText& on_text) {
     Call call(model);
-    for (const Ids& prompt : prompts)
+    for (const Ids& prompt : prompts) {
+      call.await_turn(prompt.size(), on_text);
       call.add(prompt, sampling, options, static_cast<bool>(on_text));
+    }
     std::vector<RequestOutput> outputs = call.take(on_text, sampling);
     for (std::size_t i = 0; i < prompts.size(); ++i) outputs[i].prompt_token_ids = prompts[i];
     return outputs;
@@ -186,7 +197,10 @@ Generation& Generation::operator=(Generation&&) noexcept = default;
 Generation::~Generation() = default;
 
 std::optional<TextDelta> Generation::next(std::optional<double> seconds) {
-  std::optional<Delivery> piece = impl_->call.deliveries->next(deadline_after(seconds));
+  impl_->call.model->loop->check_may_wait("Generation::next()");
+  const Deliveries::Deadline deadline =
+      seconds ? Deliveries::Deadline(deadline_after(*seconds)) : std::nullopt;
+  std::optional<Delivery> piece = impl_->call.deliveries->next(deadline);
   if (!piece) return std::nullopt;
   return std::move(piece->delta);
 }
@@ -195,6 +209,7 @@ void Generation::cancel() {
   for (const RequestId id : impl_->call.requests) impl_->call.model->loop->cancel(id);
 }
 RequestOutput Generation::wait() {
+  impl_->call.model->loop->check_may_wait("Generation::wait()");
   impl_->call.deliveries->wait();
   RequestOutput output = impl_->call.sinks.front()->take();
   output.prompt = impl_->prompt;
@@ -214,8 +229,12 @@ std::vector<std::vector<float>> LLM::embed(const std::vector<std::string>& texts
   Call call(impl_->model);
   SamplingParams sampling;
   sampling.max_tokens = 1;
-  for (const std::string& text : texts)
-    call.add(encode(text), sampling, {}, false, [](Request& request) { request.embedding = true; });
+  for (const std::string& text : texts) {
+    Ids ids = encode(text);
+    call.await_turn(ids.size(), {});
+    call.add(std::move(ids), sampling, {}, false,
+             [](Request& request) { request.embedding = true; });
+  }
   call.deliveries->wait();
   std::vector<std::vector<float>> rows;
   for (const auto& sink : call.sinks) {

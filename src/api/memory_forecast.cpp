@@ -80,15 +80,13 @@ std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionO
 }
 
 MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options) {
-  TENON_CHECK(options.memory_limit >= 0 && options.device_memory >= 0, ErrorCode::kInvalidArgument,
-              "memory limits must not be negative: {} and {}", options.memory_limit,
-              options.device_memory);
+  TENON_CHECK(options.device_memory >= 0, ErrorCode::kInvalidArgument,
+              "device_memory: {} bytes, expected 0 (this machine) or more", options.device_memory);
   // A run holds the tokenizer too, before the session is loaded.
   const TextAssets text = load_text(engine, options.run);
   give_back_free_memory();
   MemoryForecast forecast;
   forecast.limits = session_options(options.run, engine.build);
-  forecast.limits.memory_limit = options.memory_limit;
   forecast.limits.device_memory = options.device_memory;
   forecast.plan = Session::plan(engine.graphs, engine.source.weights, forecast.limits);
 

@@ -14,7 +14,6 @@ namespace tenon {
 
 struct ForecastOptions {
   LlmOptions run;
-  std::int64_t memory_limit = 0;   ///< bytes for everything; 0: what the device has
   std::int64_t device_memory = 0;  ///< of a device that is not here; 0: this machine
 };
 

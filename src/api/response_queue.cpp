@@ -5,16 +5,30 @@
 #include <iterator>
 
 #include "core/check.h"
+#include "core/deadline.h"
 #include "core/log.h"
 #include "runtime/current_error.h"
 
 namespace tenon {
 
 ResponseQueue::ResponseQueue(std::function<void(RequestId)> cancel) : cancel_(std::move(cancel)) {
+  std::unique_lock lock(mutex_);  // the thread begins once its id is known
   thread_ = std::thread([this] { run_callbacks(); });
+  thread_id_ = thread_.get_id();
 }
 
-ResponseQueue::~ResponseQueue() { stop(); }
+/// In a callback too: a callback may hold the last reference to its executor.
+ResponseQueue::~ResponseQueue() {
+  stop();
+  if (!in_callback()) return;
+  {
+    std::unique_lock lock(mutex_);
+    bool gone = false;
+    while (call_next(lock, gone)) continue;
+  }
+  *gone_ = true;
+  thread_.detach();
+}
 
 std::shared_ptr<ResponseQueue::Place> ResponseQueue::make_place(ResponseCallback callback) {
   Entries one;
@@ -86,7 +100,8 @@ std::vector<Response> ResponseQueue::await(std::optional<RequestId> id,
   if (!timeout)
     changed_.wait(lock, some);
   else
-    changed_.wait_for(lock, *timeout, some);
+    changed_.wait_until(lock, deadline_after(std::chrono::duration<double>(*timeout).count()),
+                        some);
   std::vector<Response> out;
   const auto take = [&](std::map<RequestId, Entry>::iterator at) {
     Entry& entry = at->second;
@@ -114,13 +129,16 @@ std::size_t ResponseQueue::ready(std::optional<RequestId> id) const {
 
 void ResponseQueue::run_callbacks() {
   std::unique_lock lock(mutex_);
+  bool gone = false;
+  gone_ = &gone;
   do {
     changed_.wait(lock, [this] { return stop_ || !called_.empty() || failed_calls_ > 0; });
-  } while (call_next(lock));
+  } while (call_next(lock, gone));
 }
 
-/// False: nothing is left to call.
-bool ResponseQueue::call_next(std::unique_lock<std::mutex>& lock) {
+/// False: nothing is left to call, or `gone`: then this object is no more, and `lock` holds
+/// nothing.
+bool ResponseQueue::call_next(std::unique_lock<std::mutex>& lock, const bool& gone) {
   Response response;
   auto at = entries_.end();
   if (!called_.empty()) {
@@ -139,23 +157,26 @@ bool ResponseQueue::call_next(std::unique_lock<std::mutex>& lock) {
     return false;
   }
   const RequestId id = at->first;
-  const std::shared_ptr<const ResponseCallback> callback = at->second.callback;
+  std::shared_ptr<const ResponseCallback> callback = at->second.callback;
   if (response.is_final) close(id);
   lock.unlock();
-  call(id, *callback, response);
+  call(id, *callback, response, gone);
+  callback.reset();  // without the lock: what it holds may call back as it goes
+  if (gone) return false;
   lock.lock();
   return true;
 }
 
 /// Without the lock.
-void ResponseQueue::call(RequestId id, const ResponseCallback& callback, const Response& response) {
+void ResponseQueue::call(RequestId id, const ResponseCallback& callback, const Response& response,
+                         const bool& gone) {
   std::optional<Error> error;
   try {
     callback(response);
   } catch (...) {
     error = current_error();
   }
-  if (!error) return;
+  if (!error || gone) return;
   {
     const std::lock_guard lock(mutex_);
     close(id);
@@ -188,6 +209,8 @@ void ResponseQueue::stop() {
     stop_ = true;
     changed_.notify_all();
   }
+  if (in_callback()) return;
+  const std::lock_guard once(stop_mutex_);
   if (thread_.joinable()) thread_.join();
 }
 

@@ -40,7 +40,7 @@ class ResponseQueue {
   std::vector<Response> await(std::optional<RequestId> id,
                               std::optional<std::chrono::milliseconds> timeout);
   std::size_t ready(std::optional<RequestId> id) const;
-  /// Runs the callbacks that wait, then ends their thread.
+  /// Runs the callbacks that wait, then ends their thread. In a callback it does not wait for that.
   void stop();
 
  private:
@@ -54,8 +54,10 @@ class ResponseQueue {
   using Entries = std::map<RequestId, Entry>;
   static Response failed(RequestId id, const Error& error);
   void run_callbacks();
-  bool call_next(std::unique_lock<std::mutex>& lock);
-  void call(RequestId id, const ResponseCallback& callback, const Response& response);
+  bool call_next(std::unique_lock<std::mutex>& lock, const bool& gone);
+  bool in_callback() const { return thread_id_ == std::this_thread::get_id(); }
+  void call(RequestId id, const ResponseCallback& callback, const Response& response,
+            const bool& gone);
   std::size_t count(std::optional<RequestId> id) const;
 
   std::function<void(RequestId)> cancel_;
@@ -66,7 +68,10 @@ class ResponseQueue {
   std::deque<RequestId> called_;  // requests with a callback, once for each response
   std::size_t failed_calls_ = 0;  // entries with a callback and a failure, which called_ lacks
   bool stop_ = false;
+  bool* gone_ = nullptr;   // of the callbacks' thread: this object was destroyed in a callback
+  std::mutex stop_mutex_;  // one stop() at a time
   std::thread thread_;
+  std::thread::id thread_id_;  // also once it was joined
 };
 
 struct ResponseQueue::Place {

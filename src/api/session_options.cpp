@@ -45,6 +45,7 @@ void check_options(const LlmOptions& options) {
   TENON_CHECK(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
               "threads: {} is out of range, expected 1 to {}, or 0 for the physical cores",
               options.threads, kMaxThreads);
+  check_at_least("memory_limit", options.memory_limit.value_or(1), 1);
   const ExecutorConfig& executor = options.executor;
   check_at_least("max_context_chunk", executor.max_context_chunk, 0);
   check_at_least("max_queue_size", executor.max_queue_size, 1);
@@ -83,6 +84,7 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
                std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
   session.max_input_length = build.max_input_len.value_or(0);
   session.all_logits = options.gather_context_logits || build.gather_context_logits;
+  session.memory_limit = options.memory_limit.value_or(0);
   session.kv_cache = options.executor.kv_cache;
   if (options.kv_cache_tokens) session.kv_cache.max_tokens = options.kv_cache_tokens;
   session.taps = {options.taps.begin(), options.taps.end()};

@@ -60,8 +60,10 @@ std::string to_json(const ExecutorStatistics& all) {
   count("failedSteps", all.failed_steps);
   json.set("stepSeconds", all.step_seconds);
   json.set("hostSeconds", all.host_seconds);
-  json.set("running", all.running);
-  json.set("waiting", all.waiting);
+  json.set("numQueuedRequests", all.queued_requests);
+  json.set("numActiveRequests", all.active_requests);
+  json.set("runningSequences", all.running_sequences);
+  json.set("waitingSequences", all.waiting_sequences);
   json.set("kvCacheStats", cache_json(all.kv_cache));
   return json.dump();
 }

@@ -91,7 +91,8 @@ RunRecord run_requests(Executor& executor, const std::vector<BenchRequest>& requ
   record.requests = progress->requests;
   lock.unlock();
   // The last response comes before its step is counted.
-  for (record.after = executor.statistics(); record.after.running + record.after.waiting > 0;
+  for (record.after = executor.statistics();
+       record.after.active_requests + record.after.queued_requests > 0;
        record.after = executor.statistics())
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   record.steps = executor.take_iteration_statistics();

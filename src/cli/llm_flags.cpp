@@ -80,6 +80,8 @@ void ModelFlags::add(CommandLine& line) {
   line.option("--max_batch_size", options_.max_batch_size, "sequences in flight [16]");
   line.option("--max_num_tokens", options_.max_num_tokens, "tokens of one step [512]");
   line.option("--max_seq_len", options_.max_seq_len, "tokens of a sequence [at most 4096]");
+  line.option("--memory_limit", options_.memory_limit,
+              "bytes for everything that plan counts [what the device has]");
   executor_.add(line);
   for (const char* later : kLater) line.unsupported(later);
 }
@@ -102,6 +104,9 @@ LlmOptions ModelFlags::options() const {
   TENON_CHECK(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
               "--threads: {} is out of range, expected 1 to {}, or 0 for the physical cores",
               options.threads, kMaxThreads);
+  TENON_CHECK(options.memory_limit.value_or(1) >= 1, ErrorCode::kInvalidArgument,
+              "--memory_limit: {} is out of range, expected bytes, 1 or more",
+              options.memory_limit.value_or(0));
   options.executor = executor_.config();
   options.pin_threads = !no_pin_;
   options.use_cache_folder = !no_cache_;

@@ -3,7 +3,6 @@
 
 #include <cstdio>
 #include <optional>
-#include <utility>
 
 #include "api/load_engine.h"
 #include "api/memory_forecast.h"
@@ -65,7 +64,6 @@ std::string as_text(const MemoryForecast& forecast) {
 
 int plan_command(const Arguments& arguments) {
   ModelFlags model;
-  std::optional<std::int64_t> memory_limit;
   std::optional<std::int64_t> device_memory;
   bool json = false;
   CommandLine line("plan",
@@ -74,22 +72,18 @@ int plan_command(const Arguments& arguments) {
                    "fit.");
   model.add(line);
   line.group("Plan");
-  line.option("--memory_limit", memory_limit, "bytes for everything [what the device has]");
   line.option("--device_memory", device_memory,
               "plan for a device with that many bytes, all of them free [this machine]");
   line.flag("--json", json, "print as JSON");
   if (!line.parse(arguments)) return 0;
-  for (const auto& [flag, bytes] :
-       {std::pair{"--memory_limit", memory_limit}, std::pair{"--device_memory", device_memory}})
-    TENON_CHECK(!bytes || *bytes >= 1, ErrorCode::kInvalidArgument,
-                "{}: {} is out of range, expected bytes, 1 or more", flag, bytes.value_or(0));
+  TENON_CHECK(!device_memory || *device_memory >= 1, ErrorCode::kInvalidArgument,
+              "--device_memory: {} is out of range, expected bytes, 1 or more",
+              device_memory.value_or(0));
 
   const LlmOptions run = model.options();
   std::optional<MemoryForecast> forecast;
   load_engine(model.path(), /*use_cache=*/false, [&](const std::shared_ptr<Engine::Impl>& engine) {
-    forecast = forecast_memory(*engine, {.run = run,
-                                         .memory_limit = memory_limit.value_or(0),
-                                         .device_memory = device_memory.value_or(0)});
+    forecast = forecast_memory(*engine, {.run = run, .device_memory = device_memory.value_or(0)});
   });
   std::printf("%s",
               json ? (as_json(*forecast).dump(2) + "\n").c_str() : as_text(*forecast).c_str());

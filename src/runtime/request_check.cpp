@@ -78,7 +78,8 @@ std::int64_t check_request(const Request& request, const Session& session, std::
   validate(request.sampling);
   const std::int64_t vocab = session.traits().vocab_size;
   const auto length = static_cast<std::int64_t>(request.input_ids.size());
-  TENON_CHECK(length > 0, ErrorCode::kInvalidArgument, "input_ids: the prompt has no tokens");
+  TENON_CHECK(length > 0, ErrorCode::kInvalidArgument,
+              "input_ids: the prompt has no tokens; expected at least one");
   check_token_ids("input_ids", request.input_ids, vocab);
   check_token_ids("end_ids", request.end_ids, vocab);
   check_vocabulary(request.sampling, vocab);
@@ -103,8 +104,9 @@ std::int64_t check_request(const Request& request, const Session& session, std::
   if (!request.sampling.max_tokens) return room;
   TENON_CHECK(*request.sampling.max_tokens <= room, ErrorCode::kInvalidArgument,
               "max_tokens: {} after a prompt of {} passes the limit of {} tokens a sequence; ask "
-              "for at most {}, or load the session with a larger max_seq_len",
-              *request.sampling.max_tokens, length, longest, room);
+              "for at most {}, or load the session with a larger {}",
+              *request.sampling.max_tokens, length, longest, room,
+              longest < session.options().max_sequence_length ? "cache" : "max_seq_len");
   return *request.sampling.max_tokens;
 }
 

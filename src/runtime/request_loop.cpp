@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/check.h"
+#include "core/deadline.h"
 #include "runtime/request_check.h"
 
 namespace tenon {
@@ -50,6 +51,7 @@ struct RequestLoop::Impl {
   mutable std::mutex mutex;
   std::condition_variable wake;  // the loop waits for work
   std::condition_variable idle;  // drain() waits for the end of it
+  std::condition_variable room;  // await_room() waits for requests to leave the queue
   std::vector<Arrival> inbox;
   std::vector<Cancellation> cancellations;
   RequestId next_id = 1;
@@ -72,12 +74,19 @@ struct RequestLoop::Impl {
 
   std::mutex stop_mutex;  // one stop() at a time
   std::thread thread;
+  std::thread::id loop_id;  // the thread's, also once it was joined
 
   Impl(std::unique_ptr<Session> taken, const RequestLoopOptions& wanted)
       : session(std::move(taken)), options(wanted), runner(*session, wanted.steps) {}
 
   double now() const { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
+  struct Queue {
+    std::int64_t requests = 0;
+    std::int64_t tokens = 0;
+  };
+  Queue queue() const;
+  bool has_room(std::int64_t tokens) const;
   std::int64_t longest() const;
   void check_queue(const Request& request) const;
   void loop();
@@ -91,6 +100,7 @@ RequestLoop::RequestLoop(std::unique_ptr<Session> session, const RequestLoopOpti
     : impl_(std::make_unique<Impl>(std::move(session), options)) {
   impl_->stats = impl_->runner.statistics();
   impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
+  impl_->loop_id = impl_->thread.get_id();
 }
 
 RequestLoop::~RequestLoop() { stop(); }
@@ -107,12 +117,24 @@ std::int64_t RequestLoop::Impl::longest() const {
   return std::min(tokens, limits.max_sequence_length);
 }
 
+/// Requests that wait, and the tokens of their prompts.
+RequestLoop::Impl::Queue RequestLoop::Impl::queue() const {
+  return {stats.queued_requests + taken + static_cast<std::int64_t>(inbox.size()),
+          waiting_tokens + taken_tokens + inbox_tokens};
+}
+
+bool RequestLoop::Impl::has_room(std::int64_t tokens) const {
+  const Queue now = queue();
+  return now.requests < options.max_queue &&
+         (options.max_queue_tokens == 0 || now.tokens + tokens <= options.max_queue_tokens);
+}
+
 void RequestLoop::Impl::check_queue(const Request& request) const {
   TENON_CHECK(!failure, ErrorCode::kInternal,
               "the session failed and takes no requests: {}; load it again",
               failure ? failure->what() : "");
   TENON_CHECK(!stopping && !draining, ErrorCode::kCancelled, "the executor is shutting down");
-  const std::int64_t queued = stats.waiting + taken + static_cast<std::int64_t>(inbox.size());
+  const auto [queued, queued_tokens] = queue();
   const double rate = stats.step_seconds > 0
                           ? static_cast<double>(stats.finished_requests) / stats.step_seconds
                           : 0;
@@ -124,7 +146,6 @@ void RequestLoop::Impl::check_queue(const Request& request) const {
               "the queue is full: {} requests wait (max_queue_size {}), {}; try again later",
               queued, options.max_queue, estimate);
   const auto tokens = static_cast<std::int64_t>(request.input_ids.size());
-  const std::int64_t queued_tokens = waiting_tokens + taken_tokens + inbox_tokens;
   TENON_CHECK(options.max_queue_tokens == 0 || queued_tokens + tokens <= options.max_queue_tokens,
               ErrorCode::kResourceExhausted,
               "the queue is full: {} prompt tokens wait and {} more came (limit {}), {}",
@@ -152,7 +173,7 @@ RequestId RequestLoop::enqueue(Request request) {
     arrival.time = impl.now();
     impl.inbox.push_back(arrival);
     impl.inbox_tokens += static_cast<std::int64_t>(arrival.spec->input_ids.size());
-    impl.is_idle = false;
+    if (std::exchange(impl.is_idle, false)) impl.last_step = arrival.time;  // none was due before
   } catch (...) {
     const std::lock_guard lock(impl.mutex);
     ++impl.refused;
@@ -160,6 +181,13 @@ RequestId RequestLoop::enqueue(Request request) {
   }
   impl.wake.notify_one();
   return arrival.id;
+}
+
+bool RequestLoop::await_room(std::int64_t prompt_tokens, double seconds) {
+  std::unique_lock lock(impl_->mutex);
+  return impl_->room.wait_until(lock, deadline_after(seconds), [&] {
+    return impl_->has_room(prompt_tokens) || impl_->failure || impl_->stopping || impl_->draining;
+  });
 }
 
 void RequestLoop::count_refused() {
@@ -183,24 +211,37 @@ void RequestLoop::cancel_all() {
   impl_->wake.notify_one();
 }
 
+void RequestLoop::check_may_wait(const char* what) const {
+  TENON_CHECK(!is_own_thread(), ErrorCode::kInvalidArgument,
+              "{} was called in the executor's own thread (from a logits processor or a token "
+              "constraint), which it would wait for; call it from another thread",
+              what);
+}
+
+bool RequestLoop::is_own_thread() const { return impl_->loop_id == std::this_thread::get_id(); }
+
 bool RequestLoop::drain(std::optional<double> seconds) {
+  check_may_wait("drain()");
   std::unique_lock lock(impl_->mutex);
   impl_->draining = true;
+  impl_->room.notify_all();
   const auto ended = [this] { return impl_->is_idle || impl_->stopped; };
   if (!seconds) {
     impl_->idle.wait(lock, ended);
     return true;
   }
-  return impl_->idle.wait_for(lock, std::chrono::duration<double>(*seconds), ended);
+  return impl_->idle.wait_until(lock, deadline_after(*seconds), ended);
 }
 
 void RequestLoop::stop() {
+  check_may_wait("shutdown()");
   const std::lock_guard once(impl_->stop_mutex);
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->stopping = true;
   }
   impl_->wake.notify_all();
+  impl_->room.notify_all();
   if (impl_->thread.joinable()) impl_->thread.join();
 }
 
@@ -223,7 +264,7 @@ ExecutorHealth RequestLoop::health() const {
 ExecutorStatistics RequestLoop::statistics() const {
   const std::lock_guard lock(impl_->mutex);
   ExecutorStatistics stats = impl_->stats;
-  stats.waiting += impl_->taken + static_cast<std::int64_t>(impl_->inbox.size());
+  stats.queued_requests = impl_->queue().requests;
   stats.refused_requests = impl_->refused;
   return stats;
 }
@@ -325,6 +366,7 @@ void RequestLoop::Impl::publish() {
   if (runner.failure()) failure = runner.failure();
   is_idle = !runner.busy() && inbox.empty();
   if (is_idle) idle.notify_all();
+  room.notify_all();
 }
 
 }  // namespace tenon

@@ -35,6 +35,9 @@ class RequestLoop {
   /// Throws Error{kInvalidArgument} naming the field; Error{kResourceExhausted} where the queue is
   /// full, with what waits and about how long; Error{kCancelled} after drain() or stop().
   RequestId enqueue(Request request);
+  /// Waits until the queue has room for a prompt of so many tokens, so that enqueue() may not
+  /// refuse it for that. False after `seconds`.
+  bool await_room(std::int64_t prompt_tokens, double seconds);
   /// For who refuses a request before it comes here.
   void count_refused();
   /// All, or one sample. Does nothing for a request that has ended.
@@ -46,6 +49,10 @@ class RequestLoop {
   bool drain(std::optional<double> seconds = std::nullopt);
   /// Ends what runs with kCancelled and stops the thread. May be called twice.
   void stop();
+  /// Throws Error{kInvalidArgument} from the loop's own thread, where sinks and hooks are called:
+  /// `what` would wait there for itself. drain() and stop() do so too, and change nothing.
+  void check_may_wait(const char* what) const;
+  bool is_own_thread() const;
 
   ExecutorHealth health() const;
   ExecutorStatistics statistics() const;

@@ -205,7 +205,11 @@ void StepRunner::tell_finish(ActiveRequest& request, int sample, FinishReason re
     // The request is over either way, and nobody is left to tell.
   }
   if (!last) return;
-  if (request.first_run < 0) waiting_tokens_ -= request.sequences.front()->prompt_length;
+  --open_requests_;
+  if (request.first_run < 0) {
+    waiting_tokens_ -= request.sequences.front()->prompt_length;
+    --waiting_requests_;
+  }
   ended_.push_back(request.id);  // add() made room for it
   ++totals_.finished_requests;
   if (reason == FinishReason::kError) ++totals_.failed_requests;

@@ -123,6 +123,8 @@ void StepRunner::take_in(RequestId id, std::shared_ptr<const Request> spec, std:
   const bool taken = requests_.emplace(id, std::move(request)).second;
   TENON_ASSERT(taken);
   waiting_tokens_ += first.prompt_length;
+  ++waiting_requests_;
+  ++open_requests_;
   scheduler_.enqueue(first);
 }
 
@@ -274,6 +276,7 @@ bool StepRunner::issue(Step& step, const std::function<double()>& clock) {
     if (request.first_run >= 0) continue;
     request.first_run = step.issued;
     waiting_tokens_ -= sequence.prompt_length;
+    --waiting_requests_;
   }
   step.counted = true;
   failed_plans_in_a_row_ = 0;
@@ -400,8 +403,8 @@ void StepRunner::note_iteration(const Step& step, double now) {
   it.timestamp = step.issued;
   it.latency_seconds = now - step.issued;
   it.host_seconds = step.host_seconds;
-  it.queued_requests = scheduler_.waiting();
-  it.active_requests = scheduler_.running();
+  it.queued_requests = waiting_requests_;
+  it.active_requests = open_requests_ - waiting_requests_;
   for (const ScheduledRow& row : step.rows) {
     ++(row.context ? it.context_requests : it.generation_requests);
     if (row.context) it.context_tokens += row.tokens;
@@ -415,8 +418,10 @@ void StepRunner::note_iteration(const Step& step, double now) {
 ExecutorStatistics StepRunner::statistics() const {
   ExecutorStatistics statistics = totals_;
   statistics.paused_sequences = scheduler_.paused();
-  statistics.running = scheduler_.running();
-  statistics.waiting = scheduler_.waiting();
+  statistics.queued_requests = waiting_requests_;
+  statistics.active_requests = open_requests_ - waiting_requests_;
+  statistics.running_sequences = scheduler_.running();
+  statistics.waiting_sequences = scheduler_.waiting();
   statistics.kv_cache = cache_.statistics();
   return statistics;
 }

@@ -138,6 +138,8 @@ class StepRunner {
   std::vector<const ScheduledRow*> to_commit_;         // of the step being issued
   std::optional<Error> failure_;
   std::int64_t waiting_tokens_ = 0;
+  std::int64_t waiting_requests_ = 0;  // of which nothing ran yet
+  std::int64_t open_requests_ = 0;     // that have not ended
   int failures_in_a_row_ = 0;
   int failed_plans_in_a_row_ = 0;
   std::optional<Error> plan_error_;

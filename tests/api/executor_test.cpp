@@ -98,6 +98,78 @@ TEST_F(ExecutorTest, CallbacksThatThrowCancelTheirRequestAndBlockingOnesHoldNoSt
   EXPECT_GE(heard, 2);
 }
 
+TEST_F(ExecutorTest, ACallbackMayCallEveryMethod) {
+  std::atomic<int> ended{0};
+  std::atomic<bool> inner{false};
+  const RequestId endless = executor_.enqueue_request(greedy({9}, 120));
+  GenerationRequest request = greedy({4, 5}, 10);
+  request.streaming = true;
+  executor_.enqueue_request(request, [&](const Response& response) {
+    executor_.cancel_request(endless);
+    if (!inner.exchange(true))
+      executor_.enqueue_request(greedy({1, 2}, 3),
+                                [&](const Response& other) { ended += other.is_final ? 1 : 0; });
+    if (!response.is_final) return;
+    EXPECT_TRUE(executor_.drain());
+    executor_.shutdown();
+    ++ended;
+  });
+  EXPECT_EQ(executor_.await_responses(endless).back().finish_reason, FinishReason::kCancelled);
+  while (ended < 2) std::this_thread::yield();
+  executor_.shutdown();
+  EXPECT_EQ(executor_.health().state, ExecutorHealth::State::kStopped);
+}
+
+TEST_F(ExecutorTest, TheLastReferenceMayLieInACallback) {
+  std::atomic<int> others{0};
+  std::atomic<bool> done{false};
+  {
+    auto executor = std::make_shared<Executor>(path_, options());
+    GenerationRequest endless = greedy({9}, 120);
+    endless.streaming = true;
+    executor->enqueue_request(std::move(endless), [&, executor](const Response& response) {
+      if (response.is_final) done = true;
+    });
+    executor->enqueue_request(greedy({1, 2}, 120), [&](const Response&) { ++others; });
+    executor->cancel_request(1);
+  }
+  while (!done || others == 0) std::this_thread::yield();
+}
+
+/// What would wait there for itself is an error of that request.
+TEST_F(ExecutorTest, AHookThatWaitsForItsOwnThreadFailsItsRequestAlone) {
+  LLM llm(path_, options());
+  const std::vector<std::pair<std::string, std::function<void()>>> calls = {
+      {"drain()", [&] { executor_.drain(); }},
+      {"shutdown()", [&] { executor_.shutdown(); }},
+      {"await_responses()", [&] { executor_.await_responses(); }}};
+  for (const auto& [name, call] : calls) {
+    GenerationRequest request = greedy({4, 5}, 10);
+    request.options.logits_processor = [&call = call](const LogitsView&) { call(); };
+    const RequestId id = executor_.enqueue_request(std::move(request));
+    const auto responses = executor_.await_responses(id, std::chrono::seconds(60));
+    ASSERT_EQ(responses.size(), 1U) << name;
+    EXPECT_EQ(responses[0].finish_reason, FinishReason::kError) << name;
+    EXPECT_NE(std::string(responses[0].error->what()).find(name), std::string::npos)
+        << responses[0].error->what();
+  }
+  EXPECT_EQ(alone({1, 2}, 5).size(), 5U);
+  SamplingParams sampling;
+  sampling.max_tokens = 4;
+  RequestOptions hooked;
+  hooked.logits_processor = [&](const LogitsView&) { llm.generate_ids({{1, 2}}, {}); };
+  Prompt prompt;
+  prompt.token_ids = {1, 2, 3};
+  EXPECT_THROW(llm.generate({prompt}, sampling, hooked), Error);
+  EXPECT_EQ(llm.generate_ids({{1, 2, 3}}, sampling).size(), 1U);
+}
+
+TEST_F(ExecutorTest, TheLongestTimeoutIsNoTimeout) {
+  const RequestId id = executor_.enqueue_request(greedy({1, 2, 3}, 10));
+  EXPECT_EQ(executor_.await_responses(id, std::chrono::milliseconds::max()).size(), 1U);
+  EXPECT_TRUE(executor_.drain(std::chrono::milliseconds::max()));
+}
+
 TEST_F(ExecutorTest, WrongRequestsAreRefusedWithTheFieldsName) {
   const auto refused = [&](const std::function<void(GenerationRequest&)>& spoil,
                            const char* field) {

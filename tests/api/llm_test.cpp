@@ -63,6 +63,44 @@ TEST_F(Llm, ACallThatIsRefusedCancelsNoOtherCall) {
   EXPECT_EQ(outputs.at(0).outputs.at(0).finish_reason, FinishReason::kLength);
 }
 
+TEST(LlmQueue, MorePromptsThanItHoldsTakeTurns) {
+  LlmOptions options = tiny_options();
+  options.executor.max_queue_size = 2;
+  LLM llm(data_path("models/llama_text").string(), options);
+  SamplingParams params;
+  params.max_tokens = 3;
+  params.temperature = 0;
+  params.ignore_eos = true;
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (std::int32_t i = 0; i < 50; ++i) prompts.push_back({1, 2 + i});
+  const auto plain = llm.generate_ids(prompts, params);
+  ASSERT_EQ(plain.size(), 50U);
+  for (std::size_t i = 0; i < plain.size(); i += 7)
+    EXPECT_EQ(plain[i].outputs[0].token_ids,
+              llm.generate_ids({prompts[i]}, params)[0].outputs[0].token_ids);
+  std::vector<std::string> pieces(prompts.size());
+  const auto streamed = llm.generate_ids(prompts, params, [&](const TextDelta& delta) {
+    pieces[delta.request] += delta.text;
+    return delta.request != 5;  // of which no more is wanted
+  });
+  for (std::size_t i = 0; i < streamed.size(); ++i)
+    EXPECT_EQ(streamed[i].outputs[0].text, pieces[i]);
+  EXPECT_EQ(llm.embed(std::vector<std::string>(50, "a river")).size(), 50U);
+  EXPECT_EQ(llm.statistics().refused_requests, 0U);
+}
+
+/// Others fill the queue: the call is refused, not held up.
+TEST(LlmQueue, ACallThatFindsItFullIsRefused) {
+  LlmOptions options = tiny_options();
+  options.executor.max_queue_tokens = 4;
+  LLM llm(data_path("models/llama_text").string(), options);
+  SamplingParams params;
+  params.max_tokens = 3;
+  EXPECT_THROW(llm.generate_ids({{1, 2, 3, 4, 5}}, params), Error) << "never fits";
+  EXPECT_THROW(llm.generate_ids({{1, 2}, {1, 2, 3, 4, 5}}, params), Error);
+  EXPECT_EQ(llm.generate_ids({{1, 2, 3}, {1, 2, 4}}, params).size(), 2U);
+}
+
 TEST_F(Llm, TogetherEqualsAlone) {
   SamplingParams greedy = sampled(20);
   greedy.temperature = 0;

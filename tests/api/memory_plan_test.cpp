@@ -179,7 +179,7 @@ TEST_F(MemoryForecasts, WhatItSaysFitsAndOneMoreDoesNot) {
   options.run.threads = 1;
   options.run.max_batch_size = 4;
   options.run.max_seq_len = 256;
-  options.memory_limit = anonymous_memory() + 24 * kMiB;
+  options.run.memory_limit = anonymous_memory() + 24 * kMiB;
   const MemoryForecast forecast = forecast_memory(engine, options);
   EXPECT_TRUE(forecast.fits());
   ASSERT_GT(forecast.largest_batch, 4);
@@ -201,7 +201,7 @@ TEST_F(MemoryForecasts, WhatItSaysFitsAndOneMoreDoesNot) {
     EXPECT_FALSE(fits(4, forecast.longest_length * 11 / 10 + 64));
   }
 
-  options.memory_limit = 0;
+  options.run.memory_limit.reset();
   options.device_memory = 1;
   const MemoryForecast none = forecast_memory(engine, options);
   EXPECT_FALSE(none.fits());

@@ -40,7 +40,7 @@ class Soak : public testing::Test {
     for (int t = 0; t < kThreads; ++t)
       threads.emplace_back([this, t, requests] { client(t, requests / kThreads); });
     for (std::thread& thread : threads) thread.join();
-    while (executor_.statistics().running + executor_.statistics().waiting > 0)
+    while (executor_.statistics().active_requests + executor_.statistics().queued_requests > 0)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
@@ -102,8 +102,8 @@ TEST_F(Soak, AHundredThousandRequestsLeaveNothingBehind) {
   EXPECT_EQ(statistics.finished_requests, 100'000U);
   EXPECT_EQ(statistics.failed_requests, 0U);
   EXPECT_EQ(statistics.kv_cache.used_blocks, 0);
-  EXPECT_EQ(statistics.running, 0);
-  EXPECT_EQ(statistics.waiting, 0);
+  EXPECT_EQ(statistics.active_requests, 0);
+  EXPECT_EQ(statistics.queued_requests, 0);
   EXPECT_EQ(executor_.responses_ready(), 0U);
   executor_.shutdown();
   EXPECT_EQ(called_, callbacks_);

@@ -158,6 +158,110 @@ TEST_F(RequestLoopTest, OneRequest) {
   EXPECT_EQ(loop->health().state, ExecutorHealth::State::kReady);
 }
 
+/// A sink that waits for its own thread would wait for ever.
+TEST_F(RequestLoopTest, DrainAndStopInASinkAreRefusedAndChangeNothing) {
+  auto loop = make();
+  const auto client = std::make_shared<Client>();
+  std::vector<std::string> refused;
+  client->on_first = [&] {
+    for (const int method : {0, 1, 2}) try {
+        if (method == 0) loop->drain();
+        if (method == 1) loop->drain(0.5);
+        if (method == 2) loop->stop();
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+        refused.emplace_back(error.what());
+      }
+  };
+  loop->enqueue(request({1, 2, 3}, 20, client));
+  ASSERT_TRUE(client->wait());
+  EXPECT_EQ(client->tokens[0].size(), 20U);
+  ASSERT_EQ(refused.size(), 3U);
+  EXPECT_NE(refused[0].find("drain()"), std::string::npos);
+  EXPECT_NE(refused[2].find("call it from another thread"), std::string::npos) << refused[2];
+  EXPECT_EQ(loop->health().state, ExecutorHealth::State::kReady);
+  const auto next = std::make_shared<Client>();
+  loop->enqueue(request({4, 5}, 3, next));
+  EXPECT_TRUE(next->wait());
+}
+
+TEST_F(RequestLoopTest, ASinkMayEnqueueAndCancel) {
+  auto loop = make();
+  const auto first = std::make_shared<Client>();
+  const auto second = std::make_shared<Client>();
+  const auto third = std::make_shared<Client>();
+  const RequestId endless = loop->enqueue(request({7}, 200, third));
+  first->on_first = [&] {
+    loop->enqueue(request({4, 5}, 3, second));
+    loop->cancel(endless);
+  };
+  loop->enqueue(request({1, 2, 3}, 20, first));
+  ASSERT_TRUE(first->wait());
+  ASSERT_TRUE(second->wait());
+  ASSERT_TRUE(third->wait());
+  EXPECT_EQ(second->tokens[0], expected_output({4, 5}, 3, kVocab));
+}
+
+/// Samples of one request, and sequences that were paused, wait for no place in the queue.
+TEST_F(RequestLoopTest, TheQueueHoldsRequestsHoweverManySamplesTheyHave) {
+  RequestLoopOptions options;
+  options.max_queue = 3;
+  auto loop = make(options, /*sequences=*/2);
+  const auto many = std::make_shared<Client>(8);
+  Request samples = request({1, 2, 3}, 30, many);
+  samples.sampling.n = 8;
+  many->on_first = [this] { control_->held = true; };  // its samples wait from the next step on
+  loop->enqueue(std::move(samples));
+  while (!control_->held || loop->statistics().waiting_sequences < 6) std::this_thread::yield();
+  ExecutorStatistics statistics = loop->statistics();
+  EXPECT_EQ(statistics.queued_requests, 0);
+  EXPECT_EQ(statistics.active_requests, 1);
+  EXPECT_EQ(statistics.running_sequences + statistics.waiting_sequences, 8);
+  std::vector<std::shared_ptr<Client>> others;
+  for (int i = 0; i < 3; ++i) {
+    others.push_back(std::make_shared<Client>());
+    loop->enqueue(request({4, i}, 3, others.back()));
+  }
+  EXPECT_EQ(loop->statistics().queued_requests, 3);
+  std::string message;
+  EXPECT_EQ(refusal(*loop, message), ErrorCode::kResourceExhausted);
+  EXPECT_NE(message.find("3 requests wait"), std::string::npos) << message;
+  EXPECT_FALSE(loop->await_room(1, 0.01));
+  control_->held = false;
+  EXPECT_TRUE(loop->await_room(1, 60));
+  for (const auto& one : others) EXPECT_TRUE(one->wait());
+  EXPECT_TRUE(many->wait());
+  ASSERT_TRUE(loop->drain(60));
+  statistics = loop->statistics();
+  EXPECT_EQ(statistics.queued_requests + statistics.active_requests, 0);
+}
+
+/// An hour without requests is no hour without a step.
+TEST_F(RequestLoopTest, HealthDoesNotCountTimeInWhichNothingWasAsked) {
+  auto loop = make();
+  const auto first = std::make_shared<Client>();
+  loop->enqueue(request({1}, 1, first));
+  ASSERT_TRUE(first->wait());
+  std::this_thread::sleep_for(300ms);
+  control_->held = true;
+  const auto second = std::make_shared<Client>();
+  loop->enqueue(request({2}, 1, second));
+  EXPECT_LT(loop->health().last_step_seconds_ago, 0.2);
+  std::this_thread::sleep_for(300ms);
+  EXPECT_GT(loop->health().last_step_seconds_ago, 0.2) << "a step that hangs";
+  control_->held = false;
+  EXPECT_TRUE(second->wait());
+}
+
+TEST_F(RequestLoopTest, WaitsOfAnyLengthDoNotOverflow) {
+  auto loop = make();
+  const auto client = std::make_shared<Client>();
+  loop->enqueue(request({1}, 3, client));
+  EXPECT_TRUE(loop->drain(std::numeric_limits<double>::infinity()));
+  EXPECT_TRUE(loop->drain(1e300));
+  EXPECT_TRUE(loop->drain(std::numeric_limits<double>::quiet_NaN())) << "it is idle";
+}
+
 class Threads : public RequestLoopTest, public testing::WithParamInterface<int> {};
 
 TEST_P(Threads, EnqueueCancelAndAskAtRandom) {
@@ -213,7 +317,7 @@ TEST_P(Threads, EnqueueCancelAndAskAtRandom) {
       if (random() % 5 == 0) loop->take_iteration_statistics();
       if (random() % 5 == 0) loop->take_cache_events();
       if (random() % 5 == 0) {
-        EXPECT_LE(loop->statistics().running, 8);
+        EXPECT_LE(loop->statistics().running_sequences, 8);
       }
     }
   };
@@ -241,8 +345,10 @@ TEST_P(Threads, EnqueueCancelAndAskAtRandom) {
   EXPECT_EQ(statistics.finished_requests, taken);
   EXPECT_EQ(statistics.refused_requests, refused);
   EXPECT_EQ(statistics.kv_cache.used_blocks, 0);
-  EXPECT_EQ(statistics.running, 0);
-  EXPECT_EQ(statistics.waiting, 0);
+  EXPECT_EQ(statistics.running_sequences, 0);
+  EXPECT_EQ(statistics.waiting_sequences, 0);
+  EXPECT_EQ(statistics.queued_requests, 0);
+  EXPECT_EQ(statistics.active_requests, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, Threads, testing::Values(2, 16, 64));
