@@ -300,8 +300,11 @@ void KvCache::release(Handle handle, double now) {
     KvTable& table = impl.table(sequence, pool);
     pool.promise(-Impl::outstanding(pool, table));
     // From the end: of equals the one that continues the other goes first.
-    for (std::int64_t i = table.size() - 1; i >= table.first; --i)
+    for (std::int64_t i = table.size() - 1; i >= table.first; --i) {
+      if (i - 4 >= table.first) pool.prefetch(table.at(i - 4));
+      if (i - 2 >= table.first) pool.prefetch_node(table.at(i - 2));
       impl.store.let_go(pool, table.at(i), now);
+    }
   }
   impl.set_tail(sequence, nullptr);
   sequence = {};
@@ -341,7 +344,7 @@ void KvCache::prefetch(Handle handle) const noexcept {
 void KvCache::prefetch_commit(Handle handle) const noexcept {
   if (handle < 0) return;
   const KvSequence& sequence = impl_->sequences[static_cast<std::size_t>(handle)];
-  if (sequence.tail != nullptr) KvTree::prefetch(*sequence.tail);
+  if (sequence.tail != nullptr) sequence.tail->prefetch();
   __builtin_prefetch(sequence.tables.data());
 }
 

@@ -109,6 +109,10 @@ struct alignas(128) KvNode {
   bool expiring : 1 = false;  ///< nobody holds it: the duration runs
   std::array<KvPlace, kNearPlaces> near_places;
 
+  void prefetch() const noexcept {
+    __builtin_prefetch(this);
+    __builtin_prefetch(&near_places);
+  }
   KvPlace& place(std::size_t group) {
     return group < kNearPlaces ? near_places[group] : rest->places[group - kNearPlaces];
   }

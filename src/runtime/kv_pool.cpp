@@ -186,9 +186,4 @@ const KvNode* KvPool::second_to_leave(KvTier tier) const {
   return list.size() < 2 ? nullptr : std::next(list.begin())->second;
 }
 
-void KvPool::prefetch_block(const KvNode& node) const noexcept {
-  const KvPlace& place = this->place(node);
-  if (place.tier == KvTier::kDevice) __builtin_prefetch(&block(place.index));
-}
-
 }  // namespace tenon

@@ -95,8 +95,13 @@ class KvPool {
   bool may_leave(const KvNode& node) const;
   /// The one whose turn comes after first_to_leave(); null: none.
   const KvNode* second_to_leave(KvTier tier) const;
-  /// Asks the memory for the node's block; the node itself is at hand.
-  void prefetch_block(const KvNode& node) const noexcept;
+  /// Asks the memory for a block, and for its node where the block itself is at hand.
+  void prefetch(std::int32_t block) const noexcept {
+    if (block >= 0) __builtin_prefetch(&this->block(block));
+  }
+  void prefetch_node(std::int32_t block) const noexcept {
+    if (block >= 0 && this->block(block).node != nullptr) this->block(block).node->prefetch();
+  }
 
   std::int64_t promised() const { return promised_; }
   std::int64_t copies_due() const { return copies_due_; }

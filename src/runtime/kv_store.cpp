@@ -143,9 +143,10 @@ void KvStore::prefetch_eviction(const KvPool& pool) const {
   const KvNode& parent = *next->parent;
   if (parent.parent != nullptr) {
     tree_.prefetch_removal(parent);
-    pool.prefetch_block(parent);
+    const KvPlace& place = pool.place(parent);
+    if (place.tier == KvTier::kDevice) pool.prefetch(place.index);
   }
-  if (const KvNode* second = pool.second_to_leave(KvTier::kDevice)) KvTree::prefetch(*second);
+  if (const KvNode* second = pool.second_to_leave(KvTier::kDevice)) second->prefetch();
 }
 
 void KvStore::hold(KvPool& pool, std::int32_t block) {

@@ -179,7 +179,7 @@ void KvTree::prune(KvNode* node) {
 void KvTree::prefetch_removal(const KvNode& node) const noexcept {
   if (node.parent == nullptr) return;
   index_.prefetch(node.hash);
-  prefetch(*node.parent);
+  node.parent->prefetch();
 }
 
 void KvTree::clear() noexcept {

@@ -40,12 +40,7 @@ class KvTree {
   /// children, no sequence.
   void prune(KvNode* node);
 
-  /// Asks the memory for the node.
-  static void prefetch(const KvNode& node) noexcept {
-    __builtin_prefetch(&node);
-    __builtin_prefetch(&node.near_places);
-  }
-  /// And for what its removal looks at; the node itself is at hand.
+  /// Asks the memory for what the node's removal looks at; the node itself is at hand.
   void prefetch_removal(const KvNode& node) const noexcept;
 
   /// Forgets every node and root.
