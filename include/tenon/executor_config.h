@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "tenon/export.h"
 #include "tenon/kv_cache.h"
@@ -23,6 +24,15 @@ struct TENON_API ExecutorConfig {
   std::int64_t max_beam_width = 0;  ///< of a request; 0: the engine's, or what the batch holds
   std::int64_t iter_stats_max_iterations = 1000;  ///< steps whose statistics are kept
   KvCacheConfig kv_cache{};
+  /// Weights, cache and kernels live in a process of their own, which is started again where it
+  /// ends: by a crash, by the system when memory runs out, or by Tenon after an error that sticks
+  /// to a process, as CUDA's do. Running requests go on from what they have; one that ends the
+  /// worker twice fails, with the reason. Needs a path: an Engine that was built in memory is saved
+  /// first.
+  bool worker_process = false;
+  /// The program `tenon` of this version that serves there. Empty: the running program where it is
+  /// `tenon`, the one beside libtenon or in its prefix, the first on PATH.
+  std::string worker_executable{};
 };
 
 }  // namespace tenon

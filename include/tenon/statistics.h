@@ -38,6 +38,8 @@ struct TENON_API ExecutorStatistics {
   std::uint64_t refused_requests = 0;  ///< at the door
   std::uint64_t paused_sequences = 0;
   std::uint64_t failed_steps = 0;
+  /// Worker processes that ended before their time (ExecutorConfig::worker_process).
+  std::uint64_t lost_workers = 0;
   double step_seconds = 0;             ///< in which at least one step ran
   double host_seconds = 0;             ///< planning and preparing
   std::int64_t queued_requests = 0;    ///< of which nothing has run yet

@@ -5,7 +5,9 @@
 #include <chrono>
 
 #include "api/load_engine.h"
+#include "api/memory_forecast.h"
 #include "api/session_options.h"
+#include "api/worker_session.h"
 #include "core/check.h"
 #include "core/process_memory.h"
 
@@ -32,6 +34,16 @@ RequestLoopOptions loop_options(const LlmOptions& options, const BuildConfig& bu
   return loop;
 }
 
+std::string worker_path(const Engine::Impl& engine, const std::string& path) {
+  if (!path.empty()) return path;
+  TENON_CHECK(is_directory_of(engine.source.name, DirectoryKind::kEngine),
+              ErrorCode::kInvalidArgument,
+              "worker_process: the engine of {} was built in memory, where a worker process cannot "
+              "find it; save() it and open the directory",
+              engine.source.name);
+  return engine.source.name;
+}
+
 }  // namespace
 
 // A model that was not written to a directory keeps its text in the GGUF file's metadata.
@@ -43,13 +55,16 @@ TextAssets load_text(const Engine::Impl& engine, const LlmOptions& options) {
   return load_text_assets(staged.path(), engine.source.config, options.chat_template);
 }
 
-ServingModel::ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options)
+ServingModel::ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options,
+                           const std::string& path)
     : engine(std::move(opened)) {
   const auto begin = std::chrono::steady_clock::now();
   text = load_text(*engine, options);
   give_back_free_memory();  // or the plan takes for held what reading the text needed for a moment
-  auto session = Session::load(engine->graphs, engine->source.weights,
-                               session_options(options, engine->build));
+  std::unique_ptr<Session> session =
+      options.executor.worker_process
+          ? load_in_worker(worker_path(*engine, path), engine->source, options)
+          : load_session(*engine, session_options(options, engine->build));
   loop = std::make_unique<RequestLoop>(std::move(session), loop_options(options, engine->build));
   load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -58,7 +73,7 @@ std::shared_ptr<ServingModel> ServingModel::load(const std::string& path_or_id,
                                                  const LlmOptions& options) {
   std::shared_ptr<ServingModel> model;
   load_engine(path_or_id, options.use_cache_folder, [&](std::shared_ptr<Engine::Impl> engine) {
-    model = std::make_shared<ServingModel>(std::move(engine), options);
+    model = std::make_shared<ServingModel>(std::move(engine), options, path_or_id);
   });
   return model;
 }

@@ -22,7 +22,9 @@ struct ServingModel {
   std::unique_ptr<RequestLoop> loop;
   double load_seconds = 0;
 
-  ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options);
+  /// `path`: what a worker process can open to find the same; empty: the engine's own directory.
+  ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options,
+               const std::string& path = {});
   /// From a path or id, through the cache folder.
   static std::shared_ptr<ServingModel> load(const std::string& path_or_id,
                                             const LlmOptions& options);

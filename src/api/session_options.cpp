@@ -40,6 +40,8 @@ void check_seconds(const char* field, std::optional<double> seconds) {
               "{}: {} is no time limit, expected seconds above 0", field, seconds.value_or(0));
 }
 
+}  // namespace
+
 /// What the session does not look at. The cache's fields are checked where its size is found.
 void check_options(const LlmOptions& options) {
   TENON_CHECK(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
@@ -55,9 +57,11 @@ void check_options(const LlmOptions& options) {
   check_at_least("event_buffer_size", executor.kv_cache.event_buffer_size, 0);
   check_seconds("queue_seconds", executor.queue_seconds);
   check_seconds("total_seconds", executor.total_seconds);
+  TENON_CHECK(executor.worker_process || executor.worker_executable.empty(),
+              ErrorCode::kInvalidArgument,
+              "worker_executable: {} is named, but worker_process is not set",
+              executor.worker_executable);
 }
-
-}  // namespace
 
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
   check_options(options);

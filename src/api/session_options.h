@@ -15,4 +15,7 @@ inline constexpr int kMaxThreads = 1024;  ///< of a run
 /// naming a field of `options` or of its executor that is out of range.
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build);
 
+/// The part of that which looks at `options` alone, and at no device.
+void check_options(const LlmOptions& options);
+
 }  // namespace tenon

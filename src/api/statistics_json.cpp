@@ -58,6 +58,7 @@ std::string to_json(const ExecutorStatistics& all) {
   count("refusedRequests", all.refused_requests);
   count("pausedSequences", all.paused_sequences);
   count("failedSteps", all.failed_steps);
+  count("lostWorkers", all.lost_workers);
   json.set("stepSeconds", all.step_seconds);
   json.set("hostSeconds", all.host_seconds);
   json.set("numQueuedRequests", all.queued_requests);

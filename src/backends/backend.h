@@ -146,6 +146,10 @@ class Backend {
 
   virtual const DeviceProperties& properties() const = 0;
 
+  /// After an error that sticks to the process, the device refuses all work until the process ends.
+  /// From any thread; may wait for what runs.
+  virtual bool device_lost() const { return false; }
+
   /// Names of the passes (graph/passes.h) whose fused ops it has kernels for.
   virtual std::vector<std::string> fusions() const = 0;
 

@@ -20,6 +20,8 @@ int inspect_command(const Arguments& arguments);
 int plan_command(const Arguments& arguments);
 int doctor_command(const Arguments& arguments);
 int cache_command(const Arguments& arguments);
+/// Not listed: --worker_process starts it.
+int worker_command(const Arguments& arguments);
 
 /// Exit codes by kind of fault: 2 usage, 3 not found, 4 input/output, 5 damaged file, 6 not
 /// supported, 7 out of memory or room, 70 a bug, 130 interrupted.

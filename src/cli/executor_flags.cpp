@@ -83,6 +83,11 @@ void ExecutorFlags::add(CommandLine& line) {
   line.option("--disk_cache_size", cache.disk_cache_bytes,
               "bytes of a file for blocks evicted from there [0]");
   line.option("--disk_cache_directory", cache.disk_cache_directory, "where that file goes");
+  line.group("Worker process");
+  line.flag("--worker_process", config_.worker_process,
+            "weights, cache and kernels in a process that is started again where it ends");
+  line.option("--worker_executable", config_.worker_executable,
+              "the program that serves there [this one]");
 }
 
 void ExecutorFlags::check() const {
@@ -91,6 +96,9 @@ void ExecutorFlags::check() const {
   check_least("--max_queue_tokens", config_.max_queue_tokens, 0);
   check_seconds("--queue_seconds", config_.queue_seconds);
   check_seconds("--total_seconds", config_.total_seconds);
+  TENON_CHECK(
+      config_.worker_process || config_.worker_executable.empty(), ErrorCode::kInvalidArgument,
+      "--worker_executable: {} serves nothing without --worker_process", config_.worker_executable);
   TENON_CHECK(!max_beam_width_ || (*max_beam_width_ >= 1 && *max_beam_width_ <= 256),
               ErrorCode::kInvalidArgument,
               "--max_beam_width: {} is out of range, expected 1 to 256",

@@ -67,6 +67,7 @@ int dispatch(const std::vector<std::string>& words) {
     std::printf("tenon %s\n", kVersion);
     return 0;
   }
+  if (words[0] == "worker") return worker_command({words.begin() + 1, words.end()});
   for (const Command& command : kCommands)
     if (words[0] == command.name) return command.run({words.begin() + 1, words.end()});
   std::vector<std::string> names;

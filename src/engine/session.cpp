@@ -122,6 +122,10 @@ class LocalSession : public Session {
   const Ledger& ledger() const override { return ledger_; }
   std::int64_t cache_tokens() const { return cache_tokens_; }
   bool keeps_last_tokens() const override { return options_.mapping.pp_size == 1; }
+  bool device_lost() const override {
+    return std::any_of(ranks_.begin(), ranks_.end(),
+                       [](const Rank& rank) { return rank.backend->device_lost(); });
+  }
 
   std::string describe() const override {
     const DeviceProperties& device = ranks_[0].backend->properties();

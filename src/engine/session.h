@@ -90,6 +90,12 @@ class Session {
   virtual std::vector<std::pair<std::string, int>> kernels() const = 0;
   /// False where stages lie on several ranks: the host must pass every token on itself.
   virtual bool keeps_last_tokens() const = 0;
+  /// A device refuses all work until this process ends. Asked after a step failed; may wait for
+  /// what still runs. From any thread.
+  virtual bool device_lost() const { return false; }
+  /// How often a process that serves the session went away. With it went the steps that ran, and
+  /// all slots with their cache: until they are reset they are undefined. From any thread.
+  virtual std::uint64_t lost_workers() const { return 0; }
 };
 
 }  // namespace tenon

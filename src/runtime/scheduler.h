@@ -84,6 +84,7 @@ class Scheduler {
   void park(Sequence& sequence, double now);
   /// It ran alone and nothing failed.
   void cleared(Sequence& sequence);
+  bool has_alone() const { return alone_ > 0; }
 
  private:
   bool waits_for_result(const Sequence& sequence) const;

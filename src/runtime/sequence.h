@@ -96,6 +96,7 @@ struct ActiveRequest {
   /// While a failed step is dealt with.
   enum class Part : std::uint8_t { kNone, kSuspect, kBystander };
   Part part = Part::kNone;
+  int lost_workers = 0;  ///< worker processes that went away in a step of it
   int open_samples = 0;  ///< that on_finish was not called for
   std::unique_ptr<BeamSearch> beams;
   std::vector<std::vector<TokenLogprob>> candidates;  ///< of each open beam, as they land

@@ -12,6 +12,10 @@ namespace {
 /// it is the session that is broken.
 constexpr int kFailuresThatCondemn = 3;
 
+/// A request that was there when so many worker processes went away ends with the last of them:
+/// each gave it a token or a chunk perhaps, and cost a load.
+constexpr int kWorkersOfARequest = 3;
+
 /// Plans that may fail in a row before they cost a request: the first that would run.
 constexpr int kPlansThatMayFail = 2;
 
@@ -34,9 +38,13 @@ void StepRunner::undo(Step& step) {
 }
 
 /// A step failed: who was in it alone is at fault and ends; of several each runs alone next. What
-/// was issued after it (`newer`) saw its results and is run again.
+/// was issued after it (`newer`) saw its results and is run again. Where a worker process went away
+/// (anybody may have killed it) who was alone may try again, once; where the device is lost to this
+/// process all end.
 void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double now) {
   ++totals_.failed_steps;
+  const std::uint64_t lost = session_.lost_workers();
+  const bool worker_went = std::exchange(lost_workers_, lost) != lost;
   if (newer != nullptr && newer->forwarded) try {
       if (!newer->handle) newer->handle = session_.sample({});
       newer->handle->wait();
@@ -49,27 +57,36 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
   // them already.
   cache_.doubt();
   using Part = ActiveRequest::Part;
+  if (session_.device_lost()) {
+    failure_ = error;
+    return end_all(FinishReason::kError, &error, now);
+  }
   int suspects = 0;
   int bystanders = 0;
   mark_parts(step, Part::kSuspect, suspects);
-  if (newer != nullptr) {
-    mark_parts(*newer, Part::kBystander, bystanders);
-    for (const ScheduledRow& row : newer->rows) {
+  // A process may go before it tells of a step that it did end: the one behind it is suspect too.
+  if (newer != nullptr && worker_went) mark_parts(*newer, Part::kSuspect, suspects);
+  if (newer != nullptr) mark_parts(*newer, Part::kBystander, bystanders);
+  bool again = false;
+  for (const Step* one : {static_cast<const Step*>(&step), static_cast<const Step*>(newer)}) {
+    if (one == nullptr) continue;
+    for (const ScheduledRow& row : one->rows) {
       ActiveRequest& request = *row.sequence->request;
-      if (request.part != Part::kBystander) continue;
-      request.part = Part::kNone;
-      restart(request, false, now);
+      const Part part = std::exchange(request.part, Part::kNone);
+      if (part == Part::kBystander) restart(request, false, now);
+      if (part != Part::kSuspect) continue;
+      if (worker_went) ++request.lost_workers;
+      const bool may_try =
+          suspects > 1 ? request.lost_workers < kWorkersOfARequest
+                       : worker_went && request.lost_workers == 1 && failures_in_a_row_ == 0;
+      again = again || may_try;
+      if (may_try)
+        restart(request, true, now);
+      else
+        finish_request(request, FinishReason::kError, &error, now);
     }
   }
-  for (const ScheduledRow& row : step.rows) {
-    ActiveRequest& request = *row.sequence->request;
-    if (std::exchange(request.part, Part::kNone) == Part::kNone) continue;
-    if (suspects > 1)
-      restart(request, true, now);
-    else
-      finish_request(request, FinishReason::kError, &error, now);
-  }
-  if (suspects > 1 || ++failures_in_a_row_ < kFailuresThatCondemn) return;
+  if (again || ++failures_in_a_row_ < kFailuresThatCondemn) return;
   failure_ = error;
   end_all(FinishReason::kError, &error, now);
 }

@@ -140,6 +140,7 @@ class StepRunner {
   std::int64_t waiting_tokens_ = 0;
   std::int64_t waiting_requests_ = 0;  // of which nothing ran yet
   std::int64_t open_requests_ = 0;     // that have not ended
+  std::uint64_t lost_workers_ = 0;  // Session::lost_workers() when a step failed last
   int failures_in_a_row_ = 0;
   int failed_plans_in_a_row_ = 0;
   std::optional<Error> plan_error_;

@@ -1,6 +1,8 @@
 // Steps that fail on one rank of several, at every place where ranks meet: the others come back,
 // the session goes on, and sequences that were not in the step lose nothing.
 // SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+
 #include <atomic>
 #include <future>
 
@@ -58,6 +60,12 @@ class FaultyCommunicator : public Communicator {
   int rank_;
   Fault& fault_;
 };
+
+/// Where a step failed: the op, what it was to give, the kernel.
+auto names_the_op() {
+  return ::testing::MatchesRegex(
+      R"(\[(all_reduce|all_gather|send|receive)\] "[^"]*", kernel [a-z_]+: the cable was pulled)");
+}
 
 constexpr int kRanks = 4;
 constexpr std::int32_t kBlocks = 2;  // of each sequence, of 32 tokens
@@ -157,7 +165,7 @@ TEST_F(FailedStep, TheSessionGoesOnWhereverARankFailed) {
       ASSERT_EQ(token_of(batch(1, 0)), expected_.greedy[0]);
       if (unused) break;  // the step has no more meetings
       ++failures;
-      EXPECT_EQ(failure, "the cable was pulled");
+      EXPECT_THAT(failure, names_the_op());
     }
     EXPECT_GE(failures, 3);
   }
@@ -184,7 +192,7 @@ TEST_F(FailedStep, StepsIssuedBehindItFailWithIt) {
   const auto failing = issue(batch(1, 0));
   const auto behind = issue(batch(0, 1));
   go.set_value();
-  EXPECT_EQ(failure_of(*failing), "the cable was pulled");
+  EXPECT_THAT(failure_of(*failing), names_the_op());
   EXPECT_NE(failure_of(*behind), "");
   EXPECT_EQ(token_of(batch(0, 0)), expected_.greedy[0]);
   EXPECT_EQ(token_of(batch(0, 1)), expected_.greedy[1]);
@@ -199,7 +207,7 @@ TEST_F(FailedStep, CacheCommandsThatOnlySomeRanksRanEndTheSession) {
   moving.commands = {{.kind = CacheCommand::Kind::kCopyBlock, .source = 2, .destination = 3}};
   const auto behind = issue(moving);
   go.set_value();
-  EXPECT_EQ(failure_of(*failing), "the cable was pulled");
+  EXPECT_THAT(failure_of(*failing), names_the_op());
   EXPECT_NE(failure_of(*behind), "");
   for (int round = 0; round < 2; ++round)
     EXPECT_NE(failure_of(*issue(batch(0, 0))).find("load the model again"), std::string::npos);
@@ -209,7 +217,7 @@ TEST_F(FailedStep, CacheCommandsOfAStepThatFailsLaterWereRunEverywhere) {
   Batch moving = batch(1, 0);
   moving.commands = {{.kind = CacheCommand::Kind::kCopyBlock, .source = 2, .destination = 3}};
   fault_.rank = 3;
-  EXPECT_EQ(failure_of(*issue(moving)), "the cable was pulled");
+  EXPECT_THAT(failure_of(*issue(moving)), names_the_op());
   EXPECT_EQ(token_of(batch(0, 0)), expected_.greedy[0]);
 }
 

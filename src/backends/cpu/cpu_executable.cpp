@@ -185,8 +185,23 @@ void CpuExecutable::run_nodes() {
     node_outputs_[i].clear();
     for (const int value : node.inputs) node_inputs_[i].push_back(at_step(value));
     for (const int value : node.outputs) node_outputs_[i].push_back(at_step(value));
-    parts_.kernels[i]->run(node_inputs_[i], node_outputs_[i], step);
+    try {
+      parts_.kernels[i]->run(node_inputs_[i], node_outputs_[i], step);
+    } catch (const Error& error) {
+      fail_in(i, error);
+    }
   }
+}
+
+/// Which op it was: who reads of the failure has the request alone.
+void CpuExecutable::fail_in(std::size_t index, const Error& error) const {
+  const ProgramNode& node = parts_.program.nodes[index];
+  const std::string& value =
+      node.outputs.empty()
+          ? parts_.program.name
+          : parts_.program.values[static_cast<std::size_t>(node.outputs.front())].name;
+  fail(error.code(), "[{}] \"{}\", kernel {}: {}", name_of(node.op), value,
+       parts_.choices[index].kernel, error.what());
 }
 
 void CpuExecutable::forward() {

@@ -12,6 +12,7 @@
 #include "backends/cpu/paged_cache.h"
 #include "backends/cpu/rope_tables.h"
 #include "backends/cpu/slots.h"
+#include "tenon/error.h"
 
 namespace tenon::cpu {
 
@@ -44,6 +45,7 @@ class CpuExecutable final : public Executable {
   void place_values();
   void fill_inputs();
   void run_nodes();
+  [[noreturn]] void fail_in(std::size_t index, const Error& error) const;
   void sample_sequence(std::int64_t sequence, const LateInputs& late, int worker,
                        SequenceResult& result) const;
   TensorRef at_step(int value) const;

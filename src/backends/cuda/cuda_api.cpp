@@ -23,6 +23,15 @@ void check(cudaError_t code, const char* what) {
        cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
+bool context_is_lost(int device) {
+  int before = 0;
+  if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(device) != cudaSuccess) return true;
+  cudaGetLastError();  // one that does not stick goes by being asked for
+  const bool lost = cudaDeviceSynchronize() != cudaSuccess;
+  if (before != device) cudaSetDevice(before);
+  return lost;
+}
+
 void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 DeviceGuard::DeviceGuard(int device) {

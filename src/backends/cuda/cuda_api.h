@@ -15,6 +15,10 @@ namespace tenon::cuda {
 /// kInternal, "[cuda] <what>: <the runtime's words>". Sticky errors stay with the context.
 void check(cudaError_t code, const char* what);
 
+/// An error sticks to `device`'s context: every call fails with it until the process ends. Waits
+/// for what runs there.
+bool context_is_lost(int device);
+
 /// After a launch: what the launch itself refused (grid, shared memory, no code for this device).
 void check_launch(const char* kernel);
 

@@ -36,6 +36,7 @@ class CudaBackend final : public Backend {
   }
 
   const DeviceProperties& properties() const override { return properties_; }
+  bool device_lost() const override { return context_is_lost(features_.device); }
 
   std::vector<std::string> fusions() const override {
     return {"fuse_add_norm",         "merge_linears", "fuse_gated_linear",
