@@ -22,8 +22,7 @@ class BlockTables {
   /// Takes over a run of entries of `slot`'s table. Throws Error{kInternal}, nothing changed, where
   /// the group or a block is not there, the run leaves a gap, or it ends past `most` entries.
   void change(const BlockTableChange& change, std::span<const CacheGroupDescription> groups,
-              std::int32_t slot,
-              std::int64_t most = std::numeric_limits<std::int32_t>::max());
+              std::int32_t slot, std::int64_t most = std::numeric_limits<std::int32_t>::max());
 
   /// Throws Error{kInternal} where a block is missing that the tokens [first, end) of a step may
   /// read or write, windows considered.

@@ -62,7 +62,12 @@ class LocalSession : public Session {
     if (load == Load::kNo) return;
     log::note("load", "{}", ledger_.print());
     ledger_.check();
-    load_ranks();
+    try {
+      load_ranks();
+    } catch (const Error& error) {  // others took what was free when it was planned
+      if (error.code() != ErrorCode::kResourceExhausted) throw;
+      fail(error.code(), "{}\n{}", error.what(), ledger_.print());
+    }
     give_back_free_memory();
   }
 

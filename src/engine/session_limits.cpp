@@ -29,8 +29,8 @@ void check_session_limits(const SessionOptions& options, const EngineTraits& tra
               ErrorCode::kInvalidArgument,
               "limits out of range: max_num_tokens {}, max_batch_size {} and tokens_per_block {} "
               "may be {} at most, max_seq_len {} less than 2^31",
-              options.max_step_tokens, options.max_sequences, options.tokens_per_block,
-              kMaxRows, options.max_sequence_length);
+              options.max_step_tokens, options.max_sequences, options.tokens_per_block, kMaxRows,
+              options.max_sequence_length);
   check_tokens_per_block(options.tokens_per_block);
   TENON_CHECK(traits.max_position == 0 || options.max_sequence_length <= traits.max_position,
               ErrorCode::kInvalidArgument,

@@ -1,5 +1,5 @@
-// SessionStep: one step on every rank of a session. prepare, forward and sample are pieces of work in
-// the ranks' queues; what one of them throws ends the step on that rank and is told by wait().
+// SessionStep: one step on every rank of a session. prepare, forward and sample are pieces of work
+// in the ranks' queues; what one of them throws ends the step on that rank and is told by wait().
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
