@@ -112,7 +112,6 @@ Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
   Begin begin;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i + kAhead < rows.size()) prefetch(*rows[i + kAhead].sequence);
-    if (i + kAhead / 2 < rows.size()) cache.prefetch(rows[i + kAhead / 2].sequence->cache);
     ScheduledRow& row = rows[i];
     Sequence& sequence = *row.sequence;
     if (wants_update(sequence, cache)) add_update(batch, sequence, cache);

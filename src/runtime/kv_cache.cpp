@@ -9,23 +9,24 @@
 
 namespace tenon {
 
-KvSequence& KvCache::Impl::live(Handle handle) {
-  TENON_CHECK(handle >= 0 && handle < static_cast<Handle>(sequences.size()) &&
-                  sequences[static_cast<std::size_t>(handle)].live,
+KvGlance& KvCache::Impl::glance(Handle handle) {
+  TENON_CHECK(handle >= 0 && handle < static_cast<Handle>(glances.size()) &&
+                  glances[static_cast<std::size_t>(handle)].live,
               ErrorCode::kInternal, "[kv cache] sequence {} is not there", handle);
-  return sequences[static_cast<std::size_t>(handle)];
+  return glances[static_cast<std::size_t>(handle)];
 }
 
 KvCache::Handle KvCache::Impl::new_handle() {
   if (unused.empty()) {
     unused.push_back(static_cast<Handle>(sequences.size()));
     sequences.emplace_back();
+    glances.emplace_back();
   }
   const Handle handle = unused.back();
   unused.pop_back();
   KvSequence& sequence = sequences[static_cast<std::size_t>(handle)];
   sequence = {};
-  sequence.live = true;
+  glances[static_cast<std::size_t>(handle)] = {.live = true};
   sequence.tables.resize(store.pools().size());
   return handle;
 }
@@ -54,14 +55,15 @@ void KvCache::Impl::update_quiet(KvSequence& sequence) {
   constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
   const std::int64_t size = settings.tokens_per_block;
   const std::int64_t writing = sequence.settled / size;
-  sequence.quiet_growth = kFar;
+  std::int64_t& quiet_growth = glance(sequence).quiet_growth;
+  quiet_growth = kFar;
   bool quiet = true;
   for (const KvPool& pool : store.pools()) {
     const KvTable& entry = table(sequence, pool);
-    sequence.quiet_growth = std::min(sequence.quiet_growth, entry.size() * size);
+    quiet_growth = std::min(quiet_growth, entry.size() * size);
     quiet = quiet && !(writing < entry.size() && pool.block(entry.at(writing)).shared());
   }
-  if (!quiet) sequence.quiet_growth = -1;
+  if (!quiet) quiet_growth = -1;
   const std::int64_t done =
       sequence.tail == nullptr ? writing : std::min(writing, sequence.committed);
   sequence.quiet_commit = (done + 1) * size;
@@ -83,7 +85,7 @@ void KvCache::Impl::slide(KvPool& pool, KvSequence& sequence, double now) {
     store.let_go(pool, entry.at(i), now);
     entry.blocks[static_cast<std::size_t>(i)] = -1;
     entry.lost.include(i, i + 1);
-    sequence.tables_changed = true;
+    glance(sequence).tables_changed = true;
   }
   entry.first = std::max(entry.first, first);
 }
@@ -102,12 +104,12 @@ void KvCache::Impl::extend(KvPool& pool, KvSequence& sequence, std::int64_t toke
     store.let_go(pool, shared, now);
     pool.add_writer(own, 1);
     entry.set(writing, own);
-    sequence.tables_changed = true;
+    glance(sequence).tables_changed = true;
   }
   while (entry.size() < blocks_of(tokens)) {
     entry.append(store.take(pool));
     if (entry.size() - 1 == writing) pool.add_writer(entry.at(writing), 1);
-    sequence.tables_changed = true;
+    glance(sequence).tables_changed = true;
   }
   if (pool.whole_context()) pool.promise(held_before - entry.held());
 }
@@ -172,7 +174,7 @@ void KvCache::Impl::commit_block(KvSequence& sequence, std::span<const std::int3
     store.hold(pool, place.index);
     store.let_go(pool, own, now);
     entry.set(block, place.index);
-    sequence.tables_changed = true;
+    glance(sequence).tables_changed = true;
   }
   set_tail(sequence, &node);
   ++sequence.committed;
@@ -182,8 +184,8 @@ KvCache::KvCache(const KvCacheSettings& settings) : impl_(std::make_unique<Impl>
 KvCache::~KvCache() = default;
 
 bool KvCache::grow(Handle handle, std::int64_t tokens, double now, std::int64_t issued) {
-  KvSequence& sequence = impl_->live(handle);
-  return tokens <= sequence.quiet_growth || impl_->grow(sequence, tokens, now, issued);
+  return tokens <= impl_->glance(handle).quiet_growth ||
+         impl_->grow(impl_->live(handle), tokens, now, issued);
 }
 
 bool KvCache::Impl::grow(KvSequence& sequence, std::int64_t tokens, double now,
@@ -268,7 +270,7 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
   sequence.has_retention = parent->has_retention;
   sequence.retention = parent->retention;
   sequence.prompt_tokens = parent->prompt_tokens;
-  sequence.tables_changed = true;
+  impl.glance(sequence).tables_changed = true;
   sequence.committed = std::min(parent->committed, tokens / size);
   KvNode* tail = parent->tail;
   for (auto i = parent->committed; i > sequence.committed; --i) tail = tail->parent;
@@ -308,17 +310,21 @@ void KvCache::release(Handle handle, double now) {
   }
   impl.set_tail(sequence, nullptr);
   sequence = {};
+  impl.glance(handle) = {};
   impl.unused.push_back(handle);
 }
 
-bool KvCache::has_table_changes(Handle handle) const { return impl_->live(handle).tables_changed; }
+bool KvCache::has_table_changes(Handle handle) const {
+  return impl_->glance(handle).tables_changed;
+}
 
 std::vector<BlockTableChange> KvCache::take_table_changes(Handle handle, bool whole) {
-  KvSequence& sequence = impl_->live(handle);
   std::vector<BlockTableChange> out;
-  if (!sequence.tables_changed && !whole) return out;
+  bool& tables_changed = impl_->glance(handle).tables_changed;
+  if (!tables_changed && !whole) return out;
   const Impl::Change change(*impl_);
-  sequence.tables_changed = false;
+  tables_changed = false;
+  KvSequence& sequence = impl_->live(handle);
   for (const KvPool& pool : impl_->store.pools()) {
     KvTable& table = impl_->table(sequence, pool);
     KvRange lost = std::exchange(table.lost, {});
@@ -341,7 +347,7 @@ void KvCache::prefetch(Handle handle) const noexcept {
   if (handle >= 0) __builtin_prefetch(impl_->sequences.data() + handle);
 }
 
-void KvCache::prefetch_commit(Handle handle) const noexcept {
+void KvCache::prefetch_tail(Handle handle) const noexcept {
   if (handle < 0) return;
   const KvSequence& sequence = impl_->sequences[static_cast<std::size_t>(handle)];
   if (sequence.tail != nullptr) sequence.tail->prefetch();
@@ -385,6 +391,7 @@ void KvCache::doubt() { impl_->in_doubt = true; }
 void KvCache::reset() noexcept {
   impl_->store.reset();
   impl_->sequences.clear();
+  impl_->glances.clear();
   impl_->unused.clear();
   impl_->in_doubt = false;
 }

@@ -112,8 +112,8 @@ class KvCache {
   std::vector<BlockTableChange> take_table_changes(Handle handle, bool whole = false);
   /// The sequence (-1: none) will be looked at soon: asks the memory for it.
   void prefetch(Handle handle) const noexcept;
-  /// It is at hand, and a new block of it will be committed soon.
-  void prefetch_commit(Handle handle) const noexcept;
+  /// The sequence is at hand, and a new block of it will be committed soon.
+  void prefetch_tail(Handle handle) const noexcept;
   /// For Batch::commands of the next step.
   std::vector<CacheCommand> take_commands();
 

@@ -127,7 +127,7 @@ void KvCache::check_invariants() const {
   const KvTree& tree = impl.store.tree();
   std::map<const KvNode*, int> tails;
   for (const KvSequence& sequence : impl.sequences)
-    if (sequence.live && sequence.tail != nullptr) ++tails[sequence.tail];
+    if (impl.is_live(sequence) && sequence.tail != nullptr) ++tails[sequence.tail];
   tree.for_each([&](const KvNode& node) {
     const auto found = tails.find(&node);
     expect(node.tails == (found == tails.end() ? 0 : found->second), "tails are miscounted");
@@ -142,7 +142,7 @@ void KvCache::check_invariants() const {
   for (const KvPool& pool : impl.store.pools()) {
     Count count{.blocks = std::vector<KvBlock>(static_cast<std::size_t>(pool.blocks()))};
     for (const KvSequence& sequence : impl.sequences) {
-      if (!sequence.live) continue;
+      if (!impl.is_live(sequence)) continue;
       const KvTable& table = impl.table(sequence, pool);
       check_table(pool, sequence, table, impl.settings.tokens_per_block, count);
       check_path(pool, sequence, table);

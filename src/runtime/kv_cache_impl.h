@@ -42,7 +42,17 @@ struct KvCache::Impl {
     return pool.whole_context() ? table.promised - table.held() : table.promised;
   }
 
-  KvSequence& live(Handle handle);
+  KvGlance& glance(Handle handle);
+  KvGlance& glance(const KvSequence& sequence) {
+    return glances[static_cast<std::size_t>(&sequence - sequences.data())];
+  }
+  bool is_live(const KvSequence& sequence) const {
+    return glances[static_cast<std::size_t>(&sequence - sequences.data())].live;
+  }
+  KvSequence& live(Handle handle) {
+    glance(handle);
+    return sequences[static_cast<std::size_t>(handle)];
+  }
   /// Tokens that its tables reach over.
   std::int64_t room(const KvSequence& sequence) const;
   Handle new_handle();
@@ -78,6 +88,7 @@ struct KvCache::Impl {
   KvCacheSettings settings;
   KvStore store;
   std::vector<KvSequence> sequences;
+  std::vector<KvGlance> glances;  // of each
   std::vector<Handle> unused;
 };
 

@@ -111,7 +111,7 @@ void KvCache::Impl::take_prefix(KvSequence& sequence, const Prefix& prefix) {
   for_each_taken([&](KvPool& pool, KvNode& node, std::int64_t) { store.unpin(pool, node); });
   if (prefix.partial != nullptr)
     for (KvPool& pool : store.pools()) store.unpin(pool, *prefix.partial);
-  sequence.tables_changed = true;
+  glance(sequence).tables_changed = true;
 }
 
 std::int64_t KvCache::reusable_tokens(const KvStart& start) const {

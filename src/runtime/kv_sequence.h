@@ -44,17 +44,20 @@ struct KvTable {
   }
 };
 
-struct alignas(64) KvSequence {
-  // Looked at in every step: one cache line.
+/// What every step asks of every sequence. These lie side by side, apart from the sequences, so
+/// that those of thousands stay in the core's own cache.
+struct KvGlance {
   std::int64_t quiet_growth = -1;  ///< grow() up to here has nothing to do
-  std::int64_t quiet_commit = 0;   ///< commit() below this only moves `settled`
-  std::int64_t settled = 0;        ///< tokens before it are never written again
   bool tables_changed = false;
   bool live = false;
+};
 
-  std::int64_t committed = 0;  ///< blocks in the tree; `tail` is the node of the last one
-  KvNode* tail = nullptr;      ///< null: nothing is ever found again
-  std::int64_t reserve = 0;    ///< tokens
+struct alignas(64) KvSequence {
+  std::int64_t quiet_commit = 0;  ///< commit() below this only moves `settled`
+  std::int64_t settled = 0;       ///< tokens before it are never written again
+  std::int64_t committed = 0;     ///< blocks in the tree; `tail` is the node of the last one
+  KvNode* tail = nullptr;         ///< null: nothing is ever found again
+  std::int64_t reserve = 0;       ///< tokens
   std::vector<KvTable> tables;
 
   bool has_retention = false;

@@ -14,10 +14,6 @@ double queue_key(double arrival_seconds, double priority) {
 
 namespace {
 
-/// So many sequences on, memory is asked for what will be looked at: thousands of them do not stay
-/// in the core's own cache from step to step.
-constexpr std::size_t kAhead = 12;
-
 auto order_of(const Sequence& sequence) {
   return std::tuple(sequence.request->queue_key, sequence.request->id, sequence.sample);
 }
@@ -210,14 +206,21 @@ void Scheduler::plan_alone(double now) {
   if (tokens > 0 && make_room(*one, one->computed + tokens, now)) add_row(*one, tokens);
 }
 
+/// Asks the memory for what planning the sequences after the one at `place` will look at: thousands
+/// of them do not stay in the core's own cache from step to step.
+inline void Scheduler::prefetch_planning(std::size_t place) const {
+  const auto ahead = [&](std::size_t places) {
+    return place + places < running_.size() ? running_[place + places].sequence : nullptr;
+  };
+  if (const Sequence* far = ahead(12)) prefetch(*far);
+  if (const Sequence* near = ahead(6)) cache_.prefetch(near->cache);
+}
+
 void Scheduler::plan_decodes(double now) {
   contexts_.clear();
   // By index: making room may pause sequences, which nulls their entries.
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (i + kAhead < running_.size())
-      if (const Sequence* far = running_[i + kAhead].sequence) prefetch(*far);
-    if (i + kAhead / 2 < running_.size())
-      if (const Sequence* near = running_[i + kAhead / 2].sequence) cache_.prefetch(near->cache);
+    prefetch_planning(i);
     Sequence* sequence = running_[i].sequence;
     if (sequence == nullptr) continue;
     const std::int64_t pending = sequence->pending();

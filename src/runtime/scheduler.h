@@ -101,6 +101,7 @@ class Scheduler {
   void stop(Sequence& sequence);
   void forget_stopped();
   void plan_alone(double now);
+  void prefetch_planning(std::size_t place) const;
   void plan_decodes(double now);
   void plan_contexts(double now);
   void admit(double now);

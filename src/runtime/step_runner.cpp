@@ -228,7 +228,6 @@ bool StepRunner::iterate_once(const std::function<double()>& clock) {
   } else if (!step.rows.empty()) {
     flying_ = std::move(step);
     // Whether it is this one that a worker process does not outlive shows only without another.
-    const bool one_at_a_time = lost_workers_ > 0 && scheduler_.has_alone();
     if (!options_.run_ahead || one_at_a_time) return iterate_landing(clock);
   } else if (!landed) {
     stuck(clock());
@@ -290,7 +289,7 @@ bool StepRunner::issue(Step& step, const std::function<double()>& clock) {
   // whole cache in doubt.
   for (std::size_t i = 0; i < to_commit_.size(); ++i) {
     if (i + 4 < to_commit_.size()) cache_.prefetch(to_commit_[i + 4]->sequence->cache);
-    if (i + 2 < to_commit_.size()) cache_.prefetch_commit(to_commit_[i + 2]->sequence->cache);
+    if (i + 2 < to_commit_.size()) cache_.prefetch_tail(to_commit_[i + 2]->sequence->cache);
     commit(*to_commit_[i], step.issued);
   }
   step.host_seconds = clock() - step.issued;
@@ -366,7 +365,6 @@ LateInputs StepRunner::late_inputs(Step& step) {
 void StepRunner::prefetch_delivery(const std::vector<ScheduledRow>& rows, std::size_t row) const {
   constexpr std::size_t kFar = 12;
   constexpr std::size_t kNear = 6;
-  constexpr std::size_t kNext = 3;
   if (row + kFar < rows.size()) prefetch(*rows[row + kFar].sequence);
   if (row + kNear < rows.size()) {
     const Sequence& near = *rows[row + kNear].sequence;
@@ -374,8 +372,6 @@ void StepRunner::prefetch_delivery(const std::vector<ScheduledRow>& rows, std::s
     __builtin_prefetch(near.sink);
     cache_.prefetch(near.cache);
   }
-  if (row + kNext < rows.size() && committable(rows[row + kNext]) > 0)
-    cache_.prefetch_commit(rows[row + kNext].sequence->cache);
 }
 
 /// Waits for the step and hands its results out. Throws what went wrong in the step.
@@ -425,7 +421,6 @@ ExecutorStatistics StepRunner::statistics() const {
   statistics.running_sequences = scheduler_.running();
   statistics.waiting_sequences = scheduler_.waiting();
   statistics.kv_cache = cache_.statistics();
-  statistics.lost_workers = session_.lost_workers();
   return statistics;
 }
 
