@@ -228,6 +228,7 @@ bool StepRunner::iterate_once(const std::function<double()>& clock) {
   } else if (!step.rows.empty()) {
     flying_ = std::move(step);
     // Whether it is this one that a worker process does not outlive shows only without another.
+    const bool one_at_a_time = lost_workers_ > 0 && scheduler_.has_alone();
     if (!options_.run_ahead || one_at_a_time) return iterate_landing(clock);
   } else if (!landed) {
     stuck(clock());
@@ -421,6 +422,7 @@ ExecutorStatistics StepRunner::statistics() const {
   statistics.running_sequences = scheduler_.running();
   statistics.waiting_sequences = scheduler_.waiting();
   statistics.kv_cache = cache_.statistics();
+  statistics.lost_workers = session_.lost_workers();
   return statistics;
 }
 
