@@ -40,8 +40,9 @@ struct TENON_API LlmOptions {
   std::optional<std::int64_t> memory_limit{};
   /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
-  /// Precision to which kernels may round the inputs of linear layers: float32 (not at all) or
-  /// bfloat16. "auto": float32 on a CPU, bfloat16 on a GPU.
+  /// Precision to which kernels may round the inputs of linear layers: float32 (not at all),
+  /// bfloat16, or float8_e4m3 (each row under a scale of its own; layers whose weights are fp8, the
+  /// others at most to bfloat16). "auto": float32 on a CPU, bfloat16 on a GPU.
   std::string activation_dtype = "auto";
   bool deterministic = false;
   bool gather_context_logits = false;

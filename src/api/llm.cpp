@@ -294,18 +294,22 @@ const PretrainedConfig& LLM::config() const { return impl_->model->engine->sourc
 const BuildConfig& LLM::build_config() const { return impl_->model->engine->build; }
 std::int64_t LLM::max_seq_len() const { return impl_->model->max_seq_len(); }
 
-/// bfloat16 counts as the activations' precision where some kernel does read them so.
+/// A coarser type counts as the activations' precision where some kernel does read them so.
 std::string LLM::precision() const {
   const Session& session = impl_->session();
   Precision precision;
   precision.weights = weight_formats(impl_->model->engine->source.weights->weights());
   precision.cache = session.options().cache_dtype;
-  if (session.options().policy.activation == DataType::kBFloat16) {
-    const std::vector<std::pair<std::string, int>> kernels = session.kernels();
-    if (std::any_of(kernels.begin(), kernels.end(),
-                    [](const auto& row) { return row.first.ends_with("_bf16"); }))
-      precision.activations = DataType::kBFloat16;
-  }
+  const std::vector<std::pair<std::string, int>> kernels = session.kernels();
+  const auto some_end_with = [&](std::string_view suffix) {
+    return std::any_of(kernels.begin(), kernels.end(),
+                       [&](const auto& row) { return row.first.ends_with(suffix); });
+  };
+  const DataType allowed = session.options().policy.activation;
+  if (allowed == DataType::kFloat8E4M3 && some_end_with("_fp8"))
+    precision.activations = DataType::kFloat8E4M3;
+  else if (allowed != DataType::kFloat32 && some_end_with("_bf16"))
+    precision.activations = DataType::kBFloat16;
   return tenon::describe(precision);
 }
 

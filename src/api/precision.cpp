@@ -25,6 +25,11 @@ constexpr const char* kSmolLm = "SmolLM2-135M-Instruct";
 constexpr const char* kQ41 =
     "int4 group 32 scale float16 minimum, int8 group 32 scale float16";  // its file of Q4_1
 
+// What `convert --use_weight_only` makes of that file; its table of int8 stays.
+constexpr const char* kW8 = "int8 group row scale float32, int8 group 32 scale float16";
+constexpr const char* kW4 = "int4 group 64 scale float16 offset 8, int8 group 32 scale float16";
+constexpr const char* kFp8 = "float8_e4m3 group row scale float32, int8 group 32 scale float16";
+
 /// The one list of what was measured; docs/running.md has it too, with the command.
 constexpr Measured kMeasured[] = {
     {kSmolLm, kQ41, DataType::kFloat32, DataType::kFloat32, "4.9e-10"},
@@ -35,6 +40,10 @@ constexpr Measured kMeasured[] = {
     {kSmolLm, kQ41, DataType::kBFloat16, DataType::kFloat16, "1.2e-4"},
     {kSmolLm, kQ41, DataType::kBFloat16, DataType::kBFloat16, "1.3e-4"},
     {kSmolLm, kQ41, DataType::kBFloat16, DataType::kInt8, "7.2e-4"},
+    {kSmolLm, kW8, DataType::kFloat32, DataType::kFloat32, "2.3e-3"},
+    {kSmolLm, kW4, DataType::kFloat32, DataType::kFloat32, "3.2e-1"},
+    {kSmolLm, kFp8, DataType::kFloat32, DataType::kFloat32, "1.1e-2"},
+    {kSmolLm, kFp8, DataType::kFloat8E4M3, DataType::kFloat32, "1.9e-2"},
 };
 
 }  // namespace

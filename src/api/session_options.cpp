@@ -57,10 +57,9 @@ void check_options(const LlmOptions& options) {
   check_at_least("event_buffer_size", executor.kv_cache.event_buffer_size, 0);
   check_seconds("queue_seconds", executor.queue_seconds);
   check_seconds("total_seconds", executor.total_seconds);
-  TENON_CHECK(executor.worker_process || executor.worker_executable.empty(),
-              ErrorCode::kInvalidArgument,
-              "worker_executable: {} is named, but worker_process is not set",
-              executor.worker_executable);
+  TENON_CHECK(
+      executor.worker_process || executor.worker_executable.empty(), ErrorCode::kInvalidArgument,
+      "worker_executable: {} is named, but worker_process is not set", executor.worker_executable);
 }
 
 SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
@@ -71,8 +70,9 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   session.mapping = options.mapping;
   session.threads = options.threads;
   session.pin = options.pin_threads;
-  session.policy.activation = option_type(options.activation_dtype, "activation_dtype", automatic,
-                                          {DataType::kFloat32, DataType::kBFloat16});
+  session.policy.activation =
+      option_type(options.activation_dtype, "activation_dtype", automatic,
+                  {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat8E4M3});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
   session.cache_dtype =

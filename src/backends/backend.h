@@ -43,7 +43,8 @@ struct StepSizes {
 /// What kernels may do to be faster.
 struct KernelPolicy {
   /// Precision that inputs of linear layers may be rounded to: kFloat32 (not at all), kBFloat16, or
-  /// kInt8 (groups of 32, never chosen unless asked for).
+  /// kFloat8E4M3 (each row under a scale of its own, where the weights are fp8 too; never chosen
+  /// unless asked for).
   DataType activation = DataType::kFloat32;
   /// Only row-invariant kernels: a row depends on its own sequence alone, in a fixed order.
   bool deterministic = false;

@@ -71,8 +71,8 @@ void ModelFlags::add(CommandLine& line) {
   line.option("--max_isa", options_.max_isa, "use at most baseline, avx2, avx512 or amx");
   line.group("Precision and limits");
   line.option("--activation_dtype", options_.activation_dtype,
-              "inputs of linear layers: float32 (exact), or bfloat16 where that is faster "
-              "[float32; on a GPU bfloat16]");
+              "inputs of linear layers: float32 (exact), bfloat16 where that is faster, or "
+              "float8_e4m3 where weights are fp8 [float32; on a GPU bfloat16]");
   line.option("--kv_cache_dtype", options_.kv_cache_dtype,
               "float32, float16, bfloat16 or int8 [float32; on a GPU bfloat16]");
   line.flag("--deterministic", options_.deterministic,

@@ -83,6 +83,24 @@ void check_taps(const Graph& whole, const Taps& taps) {
   attach_taps(copy, taps);
 }
 
+/// fp8 inputs are asked for by name: where no weight suits them, that is a mistake.
+void check_float8_inputs(const ProgramDescription& program) {
+  if (program.policy.activation != DataType::kFloat8E4M3) return;
+  const WeightUse* other = nullptr;
+  for (const ProgramNode& node : program.nodes) {
+    if (!std::holds_alternative<Linear>(node.op) && !std::holds_alternative<GatedLinear>(node.op))
+      continue;
+    const WeightUse& use = program.weights[static_cast<std::size_t>(node.weights[0])];
+    if (use.shape.size() == 2 && use.spec.suits_float8_inputs(use.shape[1])) return;
+    if (other == nullptr) other = &use;
+  }
+  TENON_CHECK(other == nullptr, ErrorCode::kInvalidArgument,
+              "activation_dtype float8_e4m3 goes with float8_e4m3 weights, and no linear layer has "
+              "them ({} is {}); make a checkpoint with `tenon convert --use_weight_only "
+              "--weight_only_precision fp8`, or use another activation_dtype",
+              other->name, to_string(other->spec));
+}
+
 Cut cut_of(const Weight& weight) {
   Cut cut;
   for (const auto& [begin, end] : weight.cut) cut.push_back({begin, end});
@@ -147,6 +165,7 @@ LoweredProgram lower(const Graph& stored, const EngineTraits& traits, const Weig
                              {node.weights.begin(), node.weights.end()}});
   program.inputs.assign(graph.inputs.begin(), graph.inputs.end());
   program.outputs.assign(graph.outputs.begin(), graph.outputs.end());
+  check_float8_inputs(program);
   program.cache = describe_cache(graph, traits, options);
   place_values(program);
   return lowered;

@@ -21,7 +21,8 @@
 //   value = s * codebook[code]                    (kCodebook)
 //   value = s * float_type's number               (kScaledFloat, one-level, no minimum)
 // One scale for a whole matrix is stored as a scale a row, all the same: 4 bytes a row more, and
-// any cut or join along rows stays one. SPDX-License-Identifier: Apache-2.0
+// any cut or join along rows stays one.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -68,6 +69,13 @@ struct QuantSpec {
   bool two_level() const { return super_size > 0; }
   /// Codes are int8, -128 … 127, instead of unsigned.
   bool signed_codes() const { return kind == QuantKind::kInteger && bits == 8 && code_offset == 0; }
+  /// float8_e4m3 numbers that a product with such inputs may read as they are: no scale, or one for
+  /// all of a row's `columns`.
+  bool suits_float8_inputs(std::int64_t columns) const {
+    const bool scales_rows = group_size == 0 || group_size >= columns;
+    return float_type == DataType::kFloat8E4M3 &&
+           (is_float() || (kind == QuantKind::kScaledFloat && scales_rows));
+  }
   std::int64_t groups(std::int64_t columns) const;
   std::int64_t supers(std::int64_t columns) const;      ///< 0 where one-level
   std::int64_t code_bytes(std::int64_t columns) const;  ///< bytes of one row of codes

@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "fixture.h"
+#include "float8_reference.h"
 
 namespace tenon::test {
 namespace {
@@ -191,6 +192,43 @@ TEST_F(Quantization, AModelsConfigMayAskForItBeforeBuild) {
       logits_of(checkpoint("models/llama_gqa", {.quant_algo = "W8A16"}), expected.ids);
   EXPECT_EQ(LLM(engine, tiny_options()).logits(expected.ids).values, wanted);
   EXPECT_EQ(logits_of((path_ / "engine").string(), expected.ids), wanted);
+}
+
+TEST_F(Quantization, Float8ActivationsAreWhatTheFormulaSays) {
+  const Expected expected = read_expected(data_path("models/llama_gqa.expected.safetensors"));
+  const std::string model = checkpoint("models/llama_gqa", {.quant_algo = "FP8"});
+  const ModelSource source = open_model_source(model);
+  const Rows wanted = Float8Reference(source).logits(expected.ids);
+  const std::vector<float> exact = logits_of(model, expected.ids);
+  LlmOptions options = tiny_options();
+  options.activation_dtype = "float8_e4m3";
+  for (const char* isa : {"baseline", "avx2", "avx512", ""}) {
+    options.max_isa = isa;
+    const std::vector<float> got = logits_of(model, expected.ids, options);
+    EXPECT_LE(kl_of_logits(wanted, got), 1e-4) << isa;
+    EXPECT_GT(largest_difference(got, exact), 1e-3F) << "nothing was rounded";
+  }
+  // The formula agrees where nothing is rounded either: it is the model's.
+  ModelSource plain = open_model_source(data_path("models/llama_gqa").string());
+  EXPECT_LE(kl_of_logits(Float8Reference(plain).logits(expected.ids), expected.logits), 1e-9);
+}
+
+TEST_F(Quantization, Float8ActivationsNeedFloat8Weights) {
+  LlmOptions options = tiny_options();
+  options.activation_dtype = "float8_e4m3";
+  for (const std::string& model : {data_path("models/llama_gqa").string(),
+                                   checkpoint("models/llama_gqa", {.quant_algo = "W8A16"})}) {
+    try {
+      LLM(model, options);
+      FAIL() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << error.what();
+      EXPECT_THAT(error.what(), HasSubstr("transformer.layers.0.attention.q.weight is"));
+      EXPECT_THAT(error.what(), HasSubstr("--weight_only_precision fp8"));
+    }
+  }
+  EXPECT_THAT(LLM(checkpoint("models/llama_gqa", {.quant_algo = "FP8"}), options).precision(),
+              HasSubstr("activations float8_e4m3"));
 }
 
 TEST_F(Quantization, UnknownAlgosAreRefused) {

@@ -31,8 +31,9 @@ bool needs_padding(const PanelMatrix& m) {
 
 }  // namespace
 
-LinearPlan::LinearPlan(const NodeView& node, std::int64_t matrices, bool gated, const PanelIsa& isa)
-    : isa_(isa), gated_(gated), input_(node.inputs[0]) {
+LinearPlan::LinearPlan(const NodeView& node, std::int64_t matrices, bool gated, const PanelIsa& isa,
+                       bool float8_x)
+    : isa_(isa), gated_(gated), float8_x_(float8_x), input_(node.inputs[0]) {
   const auto count = static_cast<std::size_t>(matrices);
   TENON_ASSERT(node.weights.size() >= count && count > 0);
   for (std::size_t i = 0; i < count; ++i) {
@@ -81,7 +82,9 @@ JobShape LinearPlan::jobs(std::int64_t rows, int threads) const {
 
 LinearWorkspace LinearPlan::workspace(std::int64_t rows, int threads) const {
   LinearWorkspace space;
-  if (pads_x()) space.total += align(rows * padded_features_ * kFloatBytes);
+  if (copies_x()) space.total += align(rows * padded_features_ * kFloatBytes);
+  space.x_scales = space.total;
+  if (float8_x_) space.total += align(rows * kFloatBytes);
   for (const std::int64_t chunk : sum_chunks_) {
     space.sums.push_back(space.total);
     space.total += align(rows * ceil_div(in_features_, chunk) * kFloatBytes);

@@ -19,7 +19,8 @@ struct JobShape {
 
 /// Workspace offsets for so many rows.
 struct LinearWorkspace {
-  std::int64_t padded_x = 0;
+  std::int64_t padded_x = 0;       ///< or rounded, or both
+  std::int64_t x_scales = 0;       ///< one a row of rounded x
   std::vector<std::int64_t> sums;  ///< one a LinearPlan::sum_chunks
   std::int64_t workers = 0;
   std::int64_t worker_bytes = 0;
@@ -30,12 +31,16 @@ struct LinearWorkspace {
 class LinearPlan {
  public:
   /// `matrices` is how many of the node's weights are matrices; where gated, two.
-  LinearPlan(const NodeView& node, std::int64_t matrices, bool gated, const PanelIsa& isa);
+  /// `float8_x`: rows of x are rounded to float8_e4m3 first.
+  LinearPlan(const NodeView& node, std::int64_t matrices, bool gated, const PanelIsa& isa,
+             bool float8_x = false);
 
   const PanelIsa& isa() const { return isa_; }
   std::int64_t in_features() const { return in_features_; }
   bool gated() const { return gated_; }
-  bool pads_x() const { return padded_features_ != in_features_; }
+  bool float8_x() const { return float8_x_; }
+  /// Kernels read a copy of x, padded or rounded.
+  bool copies_x() const { return float8_x_ || padded_features_ != in_features_; }
   std::int64_t padded_features() const { return padded_features_; }
   std::span<const PanelMatrix> matrices() const { return matrices_; }
   /// Distinct chunk lengths whose sums of x are needed.
@@ -52,6 +57,7 @@ class LinearPlan {
  private:
   const PanelIsa& isa_;
   bool gated_;
+  bool float8_x_;
   ValueType input_;
   std::int64_t in_features_ = 0;
   std::int64_t padded_features_ = 0;

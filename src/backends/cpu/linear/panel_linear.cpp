@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include "backends/cpu/linear/float8_rows.h"
 #include "backends/cpu/linear/linear_kernels.h"
 #include "backends/cpu/linear/linear_plan.h"
 #include "backends/cpu/linear/packed_weight.h"
@@ -76,6 +77,7 @@ class PanelLinear final : public CpuKernel {
   struct Call {
     const float* x = nullptr;
     std::int64_t x_stride = 0;
+    const float* x_scales = nullptr;  ///< null: 1
     std::span<const TensorRef> outputs;
     LinearWorkspace space;
     std::byte* workspace = nullptr;
@@ -93,19 +95,23 @@ class PanelLinear final : public CpuKernel {
                                     chunks.begin());
   }
 
-  /// Pads rows to whole words of codes and sums chunks of x, where any weight asks for it.
+  /// Rounds rows of x, pads them to whole words of codes and sums their chunks, where asked for.
   void prepare_x(Call& call, std::int64_t rows, ThreadPool& pool) const {
-    if (!plan_.pads_x() && plan_.sum_chunks().empty()) return;
+    if (!plan_.copies_x() && plan_.sum_chunks().empty()) return;
     const std::int64_t features = plan_.in_features();
     const std::int64_t padded = plan_.padded_features();
     const float* source = call.x;
     auto* copy = reinterpret_cast<float*>(call.workspace + call.space.padded_x);
+    auto* scales = reinterpret_cast<float*>(call.workspace + call.space.x_scales);
     pool.run_ranges(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t row = begin; row < end; ++row) {
         const float* x = source + row * features;
-        if (plan_.pads_x()) {
+        if (plan_.copies_x()) {
           float* out = copy + row * padded;
-          std::memcpy(out, x, static_cast<std::size_t>(features) * sizeof(float));
+          if (plan_.float8_x())
+            scales[row] = round_row_to_float8(x, features, out);
+          else
+            std::memcpy(out, x, static_cast<std::size_t>(features) * sizeof(float));
           std::fill(out + features, out + padded, 0.0F);
         }
         for (std::size_t i = 0; i < plan_.sum_chunks().size(); ++i) {
@@ -116,7 +122,8 @@ class PanelLinear final : public CpuKernel {
         }
       }
     });
-    if (plan_.pads_x()) {
+    if (plan_.float8_x()) call.x_scales = scales;
+    if (plan_.copies_x()) {
       call.x = copy;
       call.x_stride = padded;
     }
@@ -143,14 +150,19 @@ class PanelLinear final : public CpuKernel {
                           .scratch = own});
   }
 
-  /// Sums of a part times its rows' scales, where those are no part of its panels.
-  void scale_sums(const Block& block, const PanelPart& part, std::size_t index,
+  /// Sums of a part times the scales of its rows, where those are no part of its panels, and of
+  /// the rows of x.
+  void scale_sums(const Call& call, const Block& block, const PanelPart& part, std::size_t index,
                   std::int64_t stride) const {
-    if (!part.matrix->row_scaled) return;
+    const std::int64_t count = part.count * kPanelRows;
     const float* scales = weights_[index].row_scales.data() + part.panel * kPanelRows;
     for (std::int64_t r = 0; r < block.rows; ++r) {
       float* sums = part.out + r * stride;
-      for (std::int64_t i = 0; i < part.count * kPanelRows; ++i) sums[i] *= scales[i];
+      if (part.matrix->row_scaled)
+        for (std::int64_t i = 0; i < count; ++i) sums[i] *= scales[i];
+      if (call.x_scales == nullptr) continue;
+      const float x_scale = call.x_scales[block.row + r];
+      for (std::int64_t i = 0; i < count; ++i) sums[i] *= x_scale;
     }
   }
 
@@ -187,7 +199,7 @@ class PanelLinear final : public CpuKernel {
     const TensorRef& output = call.outputs[index];
     const std::int64_t column = part.panel * kPanelRows;
     const std::int64_t count = std::min(part.count * kPanelRows, part.matrix->rows - column);
-    scale_sums(block, part, index, stride);
+    scale_sums(call, block, part, index, stride);
     for (std::int64_t r = 0; r < block.rows; ++r)
       plan_.isa().store(part.out + r * stride, bias_at(index, part.panel),
                         output.f32() + (block.row + r) * output.width + column, count);
@@ -200,7 +212,7 @@ class PanelLinear final : public CpuKernel {
     const PanelPart parts[] = {part(call, 0, block.unit, block.units, block.row, gates),
                                part(call, 1, block.unit, block.units, block.row, ups)};
     multiply(call, block, parts, stride, own);
-    for (std::size_t i = 0; i < 2; ++i) scale_sums(block, parts[i], i, stride);
+    for (std::size_t i = 0; i < 2; ++i) scale_sums(call, block, parts[i], i, stride);
     const TensorRef& output = call.outputs[0];
     const std::int64_t column = block.unit * kPanelRows;
     for (std::int64_t r = 0; r < block.rows; ++r)
@@ -222,45 +234,48 @@ class PanelLinear final : public CpuKernel {
   std::vector<std::vector<float>> biases_;  ///< padded to whole panels; empty: none
 };
 
-LinearPlan plan_of(const Linear& op, const NodeView& node, const PanelIsa& isa) {
-  return {node, op.segments, false, isa};
+LinearPlan plan_of(const Linear& op, const NodeView& node, const PanelIsa& isa, bool float8_x) {
+  return {node, op.segments, false, isa, float8_x};
 }
 
-LinearPlan plan_of(const GatedLinear&, const NodeView& node, const PanelIsa& isa) {
-  return {node, 2, true, isa};
+LinearPlan plan_of(const GatedLinear&, const NodeView& node, const PanelIsa& isa, bool float8_x) {
+  return {node, 2, true, isa, float8_x};
 }
 
 }  // namespace
 
 std::unique_ptr<CpuKernel> make_panel_linear(const Linear& op, const NodeView& node,
                                              std::vector<QuantizedTensor> weights, ThreadPool& pool,
-                                             const PanelIsa& isa) {
-  return std::make_unique<PanelLinear>(plan_of(op, node, isa), ActivationKind::kIdentity, weights,
-                                       pool);
+                                             const PanelIsa& isa, bool float8_x) {
+  return std::make_unique<PanelLinear>(plan_of(op, node, isa, float8_x), ActivationKind::kIdentity,
+                                       weights, pool);
 }
 
 std::unique_ptr<CpuKernel> make_panel_linear(const GatedLinear& op, const NodeView& node,
                                              std::vector<QuantizedTensor> weights, ThreadPool& pool,
-                                             const PanelIsa& isa) {
-  return std::make_unique<PanelLinear>(plan_of(op, node, isa), op.kind, weights, pool);
+                                             const PanelIsa& isa, bool float8_x) {
+  return std::make_unique<PanelLinear>(plan_of(op, node, isa, float8_x), op.kind, weights, pool);
 }
 
-std::int64_t panel_linear_bytes(const Linear& op, const NodeView& node, const PanelIsa& isa) {
-  return plan_of(op, node, isa).packed_bytes();
+std::int64_t panel_linear_bytes(const Linear& op, const NodeView& node, const PanelIsa& isa,
+                                bool float8_x) {
+  return plan_of(op, node, isa, float8_x).packed_bytes();
 }
 
-std::int64_t panel_linear_bytes(const GatedLinear& op, const NodeView& node, const PanelIsa& isa) {
-  return plan_of(op, node, isa).packed_bytes();
+std::int64_t panel_linear_bytes(const GatedLinear& op, const NodeView& node, const PanelIsa& isa,
+                                bool float8_x) {
+  return plan_of(op, node, isa, float8_x).packed_bytes();
 }
 
 std::int64_t panel_linear_workspace(const Linear& op, const NodeView& node, const StepSizes& limits,
-                                    int threads, const PanelIsa& isa) {
-  return plan_of(op, node, isa).workspace_bytes(limits, threads);
+                                    int threads, const PanelIsa& isa, bool float8_x) {
+  return plan_of(op, node, isa, float8_x).workspace_bytes(limits, threads);
 }
 
 std::int64_t panel_linear_workspace(const GatedLinear& op, const NodeView& node,
-                                    const StepSizes& limits, int threads, const PanelIsa& isa) {
-  return plan_of(op, node, isa).workspace_bytes(limits, threads);
+                                    const StepSizes& limits, int threads, const PanelIsa& isa,
+                                    bool float8_x) {
+  return plan_of(op, node, isa, float8_x).workspace_bytes(limits, threads);
 }
 
 }  // namespace tenon::cpu
