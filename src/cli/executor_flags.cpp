@@ -63,6 +63,11 @@ void ExecutorFlags::add(CommandLine& line) {
               "a request ends by then, with what it has [no limit]");
   line.option("--max_beam_width", max_beam_width_,
               "beams of a request [the engine's, or max_batch_size]");
+  line.group("Worker process");
+  line.flag("--worker_process", config_.worker_process,
+            "weights, cache and kernels in a process that is started again where it ends");
+  line.option("--worker_executable", config_.worker_executable,
+              "the program that serves there [this one]");
   line.group("KV cache (its size: one flag of the first three)");
   KvCacheConfig& cache = config_.kv_cache;
   line.option("--max_tokens_in_paged_kv_cache,--max_tokens_in_paged_kvcache", cache.max_tokens,
@@ -83,11 +88,6 @@ void ExecutorFlags::add(CommandLine& line) {
   line.option("--disk_cache_size", cache.disk_cache_bytes,
               "bytes of a file for blocks evicted from there [0]");
   line.option("--disk_cache_directory", cache.disk_cache_directory, "where that file goes");
-  line.group("Worker process");
-  line.flag("--worker_process", config_.worker_process,
-            "weights, cache and kernels in a process that is started again where it ends");
-  line.option("--worker_executable", config_.worker_executable,
-              "the program that serves there [this one]");
 }
 
 void ExecutorFlags::check() const {
