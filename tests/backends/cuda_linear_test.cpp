@@ -34,9 +34,19 @@ void expect_sums_close(const Tensor& got, const Tensor& expected, const Quantize
   }
 }
 
+/// The CPU's specification of linears whose inputs are rounded to `activation`.
+template <class OpT>
+const cpu::KernelEntry<OpT>& cpu_reference(DataType activation) {
+  const cpu::KernelEntry<OpT>* found = nullptr;
+  for (const cpu::KernelEntry<OpT>& entry : cpu::all_kernels<OpT>())
+    if (entry.activation == activation) found = &entry;
+  return *found;
+}
+
 template <class OpT>
 std::vector<Tensor> cpu_result(const OpT& op, const OpCase& c,
-                               const std::vector<QuantizedTensor>& weights) {
+                               const std::vector<QuantizedTensor>& weights,
+                               DataType activation = DataType::kFloat32) {
   cpu::NodeView view;
   std::vector<Shape> shapes;
   for (const QuantizedTensor& w : weights) {
@@ -50,7 +60,7 @@ std::vector<Tensor> cpu_result(const OpT& op, const OpCase& c,
   }
   view.outputs = infer_output_types(op, view.inputs, shapes);
   ThreadPool pool({.threads = 2, .pin = false});
-  const auto& entry = cpu::all_kernels<OpT>().back();
+  const auto& entry = cpu_reference<OpT>(activation);
   const auto kernel = entry.make(op, view, weights, pool);
   std::vector<Tensor> outputs;
   for (const ValueType& type : view.outputs) {
@@ -88,6 +98,7 @@ void expect_linear_agrees(const OpT& op, const Tensor& x,
     for (std::size_t i = 0; i < weights.size(); ++i)
       view.weights.push_back({"w" + std::to_string(i), weights[i].shape, weights[i].spec});
     for (const KernelEntry<OpT>& entry : device_kernels<OpT>()) {
+      if (entry.activation == DataType::kFloat8E4M3) continue;  // Float8Inputs
       if (!entry.reject(op, view, test_features()).empty()) continue;
       DeviceStep step(c.batch);
       const auto got = run_on_device(entry, op, view, c, storage, weights, step);
@@ -199,6 +210,103 @@ TEST(CudaLinear, Gated) {
                              random_tensor({rows, 256}, 3, spec.bits == 8 ? 0.02F : 0.5F), weights,
                              std::string(form) + " rows " + std::to_string(rows));
       }
+}
+
+/// The kernel that rounds x to fp8, with x stored as bfloat16, against the CPU's that does so.
+/// Tensor cores add fp8 products with fewer bits than fp32: with many rows the bound is wider.
+template <class OpT>
+void expect_float8_agrees(const OpT& op, const Tensor& x,
+                          const std::vector<QuantizedTensor>& weights, const std::string& what) {
+  OpCase c;
+  c.inputs = {rounded_to(x, DataType::kBFloat16)};
+  const std::int64_t rows = x.shape()[0];
+  c.batch = make_batch({0}, {static_cast<std::int32_t>(rows)});
+  const std::vector<Tensor> expected = cpu_result(op, c, weights, DataType::kFloat8E4M3);
+  NodeView view;
+  view.inputs = {ValueType::tensor(DataType::kBFloat16, {Dim(rows), Dim(x.shape()[1])})};
+  for (const Tensor& output : expected)
+    view.outputs.push_back(
+        ValueType::tensor(DataType::kFloat32, {Dim(output.shape()[0]), Dim(output.shape()[1])}));
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    view.weights.push_back({"w" + std::to_string(i), weights[i].shape, weights[i].spec});
+  const KernelEntry<OpT>& entry = device_kernels<OpT>().front();
+  ASSERT_EQ(entry.activation, DataType::kFloat8E4M3);
+  ASSERT_EQ(entry.reject(op, view, test_features()), "") << what;
+  DeviceStep step(c.batch);
+  const auto got = run_on_device(entry, op, view, c, DataType::kBFloat16, weights, step, 2);
+  ASSERT_EQ(got.size(), expected.size());
+  const bool few = rows <= kPackedStreamRows;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if constexpr (std::is_same_v<OpT, Linear>)
+      expect_sums_close(got[i], expected[i], weights[i], c.inputs[0],
+                        few ? DataType::kFloat32 : DataType::kBFloat16, what);
+    else
+      expect_close(got[i], expected[i], few ? 2e-5F : 2e-2F, what);
+  }
+}
+
+TEST(CudaLinear, Float8Inputs) {
+  TENON_NEEDS_GPU();
+  for (const char* form : {"float8_e4m3", "float8_e4m3 group row scale float32"})
+    for (const std::int64_t columns : {64, 384, 1096})  // whole lines, and not
+      for (const std::int64_t rows : {0, 1, 5, 16, 17, 70, 300}) {
+        const QuantSpec spec = spec_of(form);
+        RandomWeights random(7);
+        const std::vector<QuantizedTensor> weights = {random.weight(spec, 80, columns)};
+        Tensor x = random_tensor({rows, columns}, 3);
+        if (rows > 1)  // a row of zeros has a scale of 0
+          std::fill_n(x.mutable_as<float>(), columns, 0.F);
+        expect_float8_agrees(Linear{}, x, weights,
+                             fmt::format("{} {} columns {} rows", form, columns, rows));
+      }
+}
+
+TEST(CudaLinear, Float8InputsOfSegmentsAndGates) {
+  TENON_NEEDS_GPU();
+  const QuantSpec spec = spec_of("float8_e4m3 group row scale float32");
+  for (const bool bias : {false, true})
+    for (const std::int64_t rows : {3, 40}) {
+      RandomWeights random(9);
+      std::vector<QuantizedTensor> weights = {
+          random.weight(spec, 96, 256), random.weight(spec, 24, 256), random.weight(spec, 40, 256)};
+      for (const std::int64_t width : {96, 24, 40})
+        if (bias) weights.push_back(QuantizedTensor::from(random_tensor({width}, 5)));
+      expect_float8_agrees(Linear{.segments = 3, .has_bias = bias}, random_tensor({rows, 256}, 3),
+                           weights, fmt::format("segments, {} rows", rows));
+      weights = {random.weight(spec, 88, 256), random.weight(spec, 88, 256)};
+      for (int i = 0; bias && i < 2; ++i)
+        weights.push_back(QuantizedTensor::from(random_tensor({88}, 5)));
+      expect_float8_agrees(GatedLinear{.kind = ActivationKind::kSilu, .has_bias = bias},
+                           random_tensor({rows, 256}, 3, 0.02F), weights,
+                           fmt::format("gated, {} rows", rows));
+    }
+}
+
+// Needs no GPU: what the kernel refuses, and that it is asked before all others.
+TEST(CudaLinear, Float8InputsGoWithFloat8Weights) {
+  const KernelEntry<Linear>& entry = device_kernels<Linear>().front();
+  ASSERT_EQ(entry.activation, DataType::kFloat8E4M3);
+  DeviceFeatures features;
+  features.capability = 90;
+  features.cublaslt = true;
+  const auto why = [&](const char* form, std::int64_t outputs, DataType storage) {
+    NodeView view;
+    view.inputs = {ValueType::tensor(storage, {Dim(4), Dim(256)})};
+    view.outputs = {ValueType::tensor(DataType::kFloat32, {Dim(4), Dim(outputs)})};
+    view.weights = {{"w0", {outputs, 256}, spec_of(form)}};
+    return entry.reject(Linear{}, view, features);
+  };
+  const char* const scaled = "float8_e4m3 group row scale float32";
+  EXPECT_EQ(why(scaled, 32, DataType::kBFloat16), "");
+  EXPECT_EQ(why("float8_e4m3", 32, DataType::kBFloat16), "");
+  for (const char* form : {"bfloat16", "int8 group row scale float32",
+                           "float8_e4m3 group 128 scale float32", "float8_e5m2"})
+    EXPECT_NE(why(form, 32, DataType::kBFloat16).find(std::string("w0 is ") + form),
+              std::string::npos);
+  EXPECT_NE(why(scaled, 40, DataType::kBFloat16), "");  // no multiple of 16
+  EXPECT_NE(why(scaled, 32, DataType::kFloat32), "");
+  features.capability = 80;
+  EXPECT_NE(why(scaled, 32, DataType::kBFloat16), "");
 }
 
 TEST(CudaLinear, Embedding) {

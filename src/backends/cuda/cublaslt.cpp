@@ -62,6 +62,7 @@ cudaDataType_t type_of(DataType type) {
     case DataType::kFloat16: return CUDA_R_16F;
     case DataType::kBFloat16: return CUDA_R_16BF;
     case DataType::kFloat32: return CUDA_R_32F;
+    case DataType::kFloat8E4M3: return CUDA_R_8F_E4M3;
     default: fail(ErrorCode::kInternal, "[cublaslt] no matmul of {}", to_string(type));
   }
 }

@@ -37,7 +37,8 @@ struct CublasLtLibrary {
 const CublasLtLibrary& cublaslt_library();
 
 /// y[rows, out] = x[rows, in] w[out, in]^T, all row-major, fp32 accumulation. x and w have one
-/// type; y is that type or float32.
+/// type; y is that type or float32 (of float8_e4m3: float32 alone, and `in` and `out` multiples of
+/// 16).
 struct MatmulShape {
   DataType input = DataType::kBFloat16;
   DataType output = DataType::kFloat32;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/device_weight.h"
 #include "backends/cuda/linear_cublaslt.h"
+#include "backends/cuda/linear_float8.h"
 #include "backends/cuda/linear_stream.h"
 #include "backends/cuda/plain/plain_kernels.h"
 
@@ -72,10 +73,22 @@ constexpr KernelEntry<OpT> stream_entry(const char* name) {
   return entry;
 }
 
+template <class OpT>
+constexpr KernelEntry<OpT> float8_entry(const char* name) {
+  return {.name = name,
+          .activation = DataType::kFloat8E4M3,
+          .row_invariant = false,
+          .reject = reject_float8<OpT>,
+          .make = make_float8<OpT>,
+          .needs = float8_needs<OpT>,
+          .planned_workspace = float8_workspace<OpT>};
+}
+
 }  // namespace
 
 std::span<const KernelEntry<Linear>> kernels(const Linear*) {
   static const KernelEntry<Linear> list[] = {
+      float8_entry<Linear>("linear_fp8"),
       stream_entry<Linear, DataType::kBFloat16, false>("linear_stream_bf16"),
       stream_entry<Linear, DataType::kFloat16, false>("linear_stream_fp16"),
       stream_entry<Linear, DataType::kBFloat16, true>("linear_stream_rows_bf16"),
@@ -90,6 +103,7 @@ std::span<const KernelEntry<Linear>> kernels(const Linear*) {
 
 std::span<const KernelEntry<GatedLinear>> kernels(const GatedLinear*) {
   static const KernelEntry<GatedLinear> list[] = {
+      float8_entry<GatedLinear>("gated_linear_fp8"),
       stream_entry<GatedLinear, DataType::kBFloat16, false>("gated_linear_stream_bf16"),
       stream_entry<GatedLinear, DataType::kFloat16, false>("gated_linear_stream_fp16"),
       stream_entry<GatedLinear, DataType::kBFloat16, true>("gated_linear_stream_rows_bf16"),

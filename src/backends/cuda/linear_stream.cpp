@@ -26,26 +26,6 @@ std::size_t matrices(const GatedLinear&) { return 2; }
 
 DataType x_type(const NodeView& node) { return node.inputs[0].dtype; }
 
-PackedNeed bias_need(const NodeView& node, std::size_t count, const PackedMatrix& form) {
-  PackedNeed out;
-  for (std::size_t i = 0; i < count; ++i) out.key += node.weights[count + i].name + " ";
-  out.key += "joined";
-  out.bytes = form.rows * static_cast<std::int64_t>(sizeof(float));
-  return out;
-}
-
-const float* load_bias(const NodeView& node, const Weights& weights, std::size_t count,
-                       const PackedMatrix& form, LoadContext& load) {
-  std::vector<float> all;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Tensor plain = dequantize(weights[count + i]);
-    const auto* values = plain.view().as<float>();
-    all.insert(all.end(), values, values + plain.view().elements());
-  }
-  return reinterpret_cast<const float*>(
-      load.get(bias_need(node, count, form).key, std::as_bytes(std::span(all))));
-}
-
 std::int64_t piece_rows(const PackedMatrix& form) {
   const std::int64_t rows = kPieceBytes / (2 * form.columns) / 64 * 64;
   return std::min(form.rows, std::max<std::int64_t>(rows, 64));
@@ -157,6 +137,26 @@ std::int64_t token_bytes(const GatedLinear&, const NodeView& node) {
 
 }  // namespace
 
+PackedNeed joined_bias_need(const NodeView& node, std::size_t count, const PackedMatrix& form) {
+  PackedNeed out;
+  for (std::size_t i = 0; i < count; ++i) out.key += node.weights[count + i].name + " ";
+  out.key += "joined";
+  out.bytes = form.rows * static_cast<std::int64_t>(sizeof(float));
+  return out;
+}
+
+const float* load_joined_bias(const NodeView& node, const Weights& weights, std::size_t count,
+                              const PackedMatrix& form, LoadContext& load) {
+  std::vector<float> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Tensor plain = dequantize(weights[count + i]);
+    const auto* values = plain.view().as<float>();
+    all.insert(all.end(), values, values + plain.view().elements());
+  }
+  return reinterpret_cast<const float*>(
+      load.get(joined_bias_need(node, count, form).key, std::as_bytes(std::span(all))));
+}
+
 GemvLaunch plan_gemv(GemvArguments& a, const DeviceFeatures& features, int warps) {
   const bool grouped = a.matrix.step != ScaleStep::kRow;
   const std::int64_t block_rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
@@ -227,7 +227,7 @@ std::vector<PackedNeed> stream_needs(const OpT& op, const NodeView& node, bool r
   const std::size_t count = matrices(op);
   const PackedMatrix form = packed_form(node, count, x_type(node)).matrix;
   std::vector<PackedNeed> needs = packed_needs(node, count, form);
-  if (op.has_bias) needs.push_back(bias_need(node, count, form));
+  if (op.has_bias) needs.push_back(joined_bias_need(node, count, form));
   if (form.kind == CodeKind::k16Bit && !rows_apart && outputs_suit_cublaslt(node, count))
     for (PackedNeed& need : cublaslt_needs(op, node)) needs.push_back(std::move(need));
   return needs;
@@ -251,7 +251,7 @@ std::unique_ptr<CudaKernel> make_stream(const OpT& op, const NodeView& node, Wei
   a.columns = static_cast<std::int32_t>(form.columns);
   if (form.step == ScaleStep::kRow) a.row_scale = static_cast<const float*>(a.matrix.scale);
   describe_op(op, node, a);
-  if (op.has_bias) a.bias = load_bias(node, weights, count, form, load);
+  if (op.has_bias) a.bias = load_joined_bias(node, weights, count, form, load);
   if (!rows_apart) {
     const bool suits = outputs_suit_cublaslt(node, count);
     if (form.kind == CodeKind::k16Bit && suits)

@@ -73,6 +73,11 @@ void launch_gemv_4bit(const GemvArguments& a, const GemvLaunch& launch, cudaStre
 void launch_dequantize(const PackedMatrix& matrix, std::int64_t begin, std::int64_t rows, void* out,
                        cudaStream_t stream);
 
+/// Biases of a node's first `count` matrices, joined as fp32 [rows].
+PackedNeed joined_bias_need(const NodeView& node, std::size_t count, const PackedMatrix& form);
+const float* load_joined_bias(const NodeView& node, const Weights& weights, std::size_t count,
+                              const PackedMatrix& form, LoadContext& load);
+
 /// `type` of x as stored: float16 or bfloat16. `rows_apart`: any number of rows goes through the
 /// streaming kernel, so that a row depends on itself alone.
 template <class OpT>
