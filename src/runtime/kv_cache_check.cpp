@@ -128,7 +128,9 @@ void KvCache::check_invariants() const {
   std::map<const KvNode*, int> tails;
   for (const KvSequence& sequence : impl.sequences)
     if (impl.is_live(sequence) && sequence.tail != nullptr) ++tails[sequence.tail];
+  std::size_t expiring = 0;
   tree.for_each([&](const KvNode& node) {
+    expiring += node.expiring ? 1 : 0;
     const auto found = tails.find(&node);
     expect(node.tails == (found == tails.end() ? 0 : found->second), "tails are miscounted");
     const auto has_it = [&](const KvPool& pool) { return pool.place(node).tier != KvTier::kNone; };
@@ -139,6 +141,7 @@ void KvCache::check_invariants() const {
     expect(node.hash == impl.settings.block_hash(node.parent->hash, node.tokens),
            "a node has another's hash");
   });
+  expect(expiring == impl.store.expiring(), "nodes whose priority ends are miscounted");
   for (const KvPool& pool : impl.store.pools()) {
     Count count{.blocks = std::vector<KvBlock>(static_cast<std::size_t>(pool.blocks()))};
     for (const KvSequence& sequence : impl.sequences) {

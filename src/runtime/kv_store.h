@@ -49,6 +49,7 @@ class KvStore {
   void expire(double now) {
     if (!expiring_.empty() && expiring_.begin()->first <= now) expire_before(now);
   }
+  std::size_t expiring() const { return expiring_.size(); }
   void forget_what_nobody_holds();
   /// As it was made, statistics and events aside. Allocates nothing that it needs.
   void reset() noexcept;
