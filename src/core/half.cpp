@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/half.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -35,8 +38,10 @@ std::uint16_t float_to_fp16(float value) {
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
 }
 
-float fp8_e4m3_to_float(std::uint8_t bits) {
-  const float sign = (bits & 0x80U) != 0 ? -1.0F : 1.0F;
+namespace {
+
+float decode_fp8_e4m3(int bits) {
+  const float sign = (bits & 0x80) != 0 ? -1.0F : 1.0F;
   const int exponent = (bits >> 3) & 0xF;
   const int mantissa = bits & 0x7;
   if (exponent == 15 && mantissa == 7) return sign * std::nanf("");
@@ -44,20 +49,32 @@ float fp8_e4m3_to_float(std::uint8_t bits) {
   return sign * std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
 }
 
+}  // namespace
+
+float fp8_e4m3_to_float(std::uint8_t bits) {
+  static const std::array<float, 256> table = [] {
+    std::array<float, 256> values;
+    for (int i = 0; i < 256; ++i) values[static_cast<std::size_t>(i)] = decode_fp8_e4m3(i);
+    return values;
+  }();
+  return table[bits];
+}
+
 std::uint8_t float_to_fp8_e4m3(float value) {
   const std::uint8_t sign = std::signbit(value) ? 0x80U : 0U;
   if (std::isnan(value)) return sign | 0x7FU;
   const float magnitude = std::fabs(value);
   if (magnitude >= 448.0F) return sign | 0x7EU;
-  if (magnitude == 0.0F) return sign;
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);  // magnitude = f * 2^exponent, f in [0.5, 1)
-  const int scale = exponent - 1 < -6 ? -9 : exponent - 4;  // value of one mantissa step
-  const auto steps = static_cast<int>(std::nearbyintf(std::ldexp(magnitude, -scale)));
-  // Below 8 steps of 2^-9 the value is subnormal and its code is the step count; above, a carry
-  // out of the mantissa moves into the exponent field by itself.
-  if (scale == -9) return static_cast<std::uint8_t>(sign | steps);
-  return static_cast<std::uint8_t>(sign | (((scale + 9) << 3) + steps));
+  // In [2^e, 2^(e + 1)) steps are 2^(e - 3), below 2^-6 they are 2^-9.
+  constexpr std::uint32_t kLeast = 121U << 23;  // the bits of 2^-6
+  constexpr float kIntegers = 12582912.0F;      // 1.5 * 2^23: sums with it are integers
+  const std::uint32_t power =
+      std::max(std::bit_cast<std::uint32_t>(magnitude) & 0x7F800000U, kLeast);
+  const auto one_over_step = std::bit_cast<float>((257U << 23) - power);
+  const auto steps = static_cast<std::uint32_t>(magnitude * one_over_step + kIntegers - kIntegers);
+  // Below 8 steps of 2^-9 the code is their count; above, a carry out of the mantissa moves into
+  // the exponent field by itself.
+  return static_cast<std::uint8_t>(sign | (((power - kLeast) >> 20) + steps));
 }
 
 float fp8_e5m2_to_float(std::uint8_t bits) {
