@@ -64,7 +64,7 @@ struct TENON_API SamplingParams {
   std::int32_t min_tokens = 0;
   /// Go on past end-of-sequence.
   bool ignore_eos = false;
-  /// Texts that end the output, found across token boundaries.
+  /// Texts that end the output, found across token boundaries. Not with beams.
   std::vector<std::string> stop{};
   /// Tokens that end the output, besides the model's own.
   std::vector<std::int32_t> stop_token_ids{};
@@ -74,7 +74,8 @@ struct TENON_API SamplingParams {
   bool include_stop_in_output = false;
 
   // --- what comes back -----------------------------------------------------------------------
-  /// Log-probabilities of the chosen token and this many likeliest ones; unset: none.
+  /// Log-probabilities of the chosen token and this many likeliest ones (of a beam's tokens: of the
+  /// chosen ones alone); unset: none.
   std::optional<std::int32_t> logprobs{};
   /// The same of the prompt's tokens, each given those before it; unset: none.
   std::optional<std::int32_t> prompt_logprobs{};

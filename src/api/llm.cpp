@@ -189,6 +189,7 @@ struct Generation::Impl {
   Call call;
   std::string prompt;
   Ids prompt_token_ids;
+  bool taken = false;  // by wait()
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -210,6 +211,8 @@ void Generation::cancel() {
 }
 RequestOutput Generation::wait() {
   impl_->call.model->loop->check_may_wait("Generation::wait()");
+  TENON_CHECK(!std::exchange(impl_->taken, true), ErrorCode::kInvalidArgument,
+              "Generation::wait(): its output was taken before; keep what the first wait() gave");
   impl_->call.deliveries->wait();
   RequestOutput output = impl_->call.sinks.front()->take();
   output.prompt = impl_->prompt;

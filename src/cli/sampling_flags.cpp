@@ -111,6 +111,9 @@ void SamplingFlags::add(CommandLine& line) {
 // Flags decide between greedy, drawing and beams where they hint at one of them.
 void SamplingFlags::apply_mode(SamplingParams& params) const {
   const bool draws = top_k_ || top_p_ || min_p_ || typical_p_ || top_p_decay_;
+  TENON_CHECK(!draws || num_beams_.value_or(1) <= 1, ErrorCode::kInvalidArgument,
+              "--num_beams: beams draw no token; --top_k, --top_p, --top_p_decay, --min_p and "
+              "--typical_p have no part in them; leave those out, or use --num_beams 1");
   if (num_beams_) {
     // The model's temperature is that of its draws.
     if (*num_beams_ > 1 && !temperature_) params.temperature = 0.0F;

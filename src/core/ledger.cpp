@@ -49,8 +49,9 @@ void Ledger::plan(MemoryKind kind, std::string_view name, std::int64_t bytes) {
 
 void Ledger::check() const {
   TENON_CHECK(limit_ == 0 || planned() <= limit_, ErrorCode::kResourceExhausted,
-              "out of memory on {}: the plan needs {}, the limit is {}\n{}", device_,
-              format_bytes(planned()), format_bytes(limit_), print());
+              "out of memory on {}: the plan needs {}, the limit is {}; a smaller max_batch_size, "
+              "max_seq_len, max_num_tokens or cache needs less\n{}",
+              device_, format_bytes(planned()), format_bytes(limit_), print());
 }
 
 void Ledger::draw(MemoryKind kind, std::string_view name, std::int64_t bytes) {

@@ -117,6 +117,7 @@ std::vector<BeamSearch::Beam> BeamSearch::advance(
   TENON_ASSERT(!done_ && candidates.size() == open_.size());
   const std::vector<Choice> choices = ranked(candidates);
   if (choices.empty()) {
+    stuck_ = finished_.empty();
     done_ = true;
     return {};
   }

@@ -13,6 +13,11 @@
 
 namespace tenon {
 
+/// What ends a request whose next token nothing is left for.
+inline constexpr char kNoTokenMayFollow[] =
+    "no token may follow: the token mask, bad_words, logit_bias and the logits processor together "
+    "ban all, or logits are no finite numbers";
+
 class BeamSearch {
  public:
   /// `end_ids`: a beam that chooses one of them is finished (none where ignore_eos). So it is with
@@ -45,6 +50,8 @@ class BeamSearch {
   std::vector<Beam> advance(std::span<const std::vector<TokenLogprob>> candidates);
 
   bool done() const { return done_; }
+  /// Done before any beam ended, since no token may follow: what best() gives is cut short.
+  bool stuck() const { return stuck_; }
   /// Output tokens of open beam b.
   std::span<const std::int32_t> tokens(int beam) const;
   std::int64_t length() const { return length_; }  ///< tokens of each open beam
@@ -81,6 +88,7 @@ class BeamSearch {
   std::vector<Open> open_;
   std::vector<Finished> finished_;  ///< beam_width at most, best first
   bool done_ = false;
+  bool stuck_ = false;
 };
 
 }  // namespace tenon

@@ -125,6 +125,9 @@ void check_beams(const SamplingParams& params) {
   TENON_CHECK(params.best_of == 0, ErrorCode::kInvalidArgument,
               "best_of: {} with beam_width {}: a beam search draws no samples; leave it at 0",
               params.best_of, params.beam_width);
+  TENON_CHECK(params.stop.empty(), ErrorCode::kInvalidArgument,
+              "stop: a beam search sees tokens, not text; name the tokens in stop_token_ids or "
+              "stop_words, or use beam_width 1");
 }
 
 }  // namespace

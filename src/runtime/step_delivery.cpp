@@ -4,12 +4,12 @@
 
 #include "core/check.h"
 #include "runtime/beam_group.h"
+#include "runtime/beam_search.h"
 #include "runtime/current_error.h"
 #include "runtime/output_rules.h"
 #include "runtime/step_runner.h"
 
 namespace tenon {
-
 void StepRunner::deliver(const Step& step, const ScheduledRow& row, const SequenceResult& result,
                          double now) {
   Sequence& sequence = *row.sequence;
@@ -91,8 +91,7 @@ void StepRunner::hand_out_rows(const Step& step, const ScheduledRow& row) {
 }
 
 void StepRunner::take_token(Sequence& sequence, const SequenceResult& result, double now) {
-  TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument,
-              "no token may follow: the token mask, bad_words and logit_bias together ban all");
+  TENON_CHECK(!result.tokens.empty(), ErrorCode::kInvalidArgument, kNoTokenMayFollow);
   const bool first = static_cast<std::int64_t>(sequence.tokens.size()) == sequence.prompt_length;
   if (result.tokens.size() == 1)
     sequence.tokens.push_back(result.tokens.front());
@@ -136,6 +135,7 @@ void StepRunner::take_candidates(Sequence& sequence, const SequenceResult& resul
   if (request.candidates_due > 0) return;
   const std::vector<BeamSearch::Beam> next = request.beams->advance(request.candidates);
   request.candidates.clear();
+  TENON_CHECK(!request.beams->stuck(), ErrorCode::kInvalidArgument, kNoTokenMayFollow);
   totals_.generated_tokens += next.size();
   if (request.beams->done() || next.empty())
     finish_beams(request, FinishReason::kLength, now);

@@ -164,6 +164,29 @@ TEST_F(ExecutorTest, AHookThatWaitsForItsOwnThreadFailsItsRequestAlone) {
   EXPECT_EQ(llm.generate_ids({{1, 2, 3}}, sampling).size(), 1U);
 }
 
+/// Whatever a hook makes of the logits, a request ends well or with an error, drawn or searched.
+TEST_F(ExecutorTest, LogitsThatLeaveNoTokenAreAnErrorInEveryMode) {
+  const float kBad[] = {NAN, -INFINITY};
+  for (const float bad : kBad)
+    for (const int beams : {1, 2})
+      for (const float temperature : {0.0F, 1.0F}) {
+        GenerationRequest request = greedy({4, 5}, 6);
+        request.sampling.temperature = temperature;
+        request.sampling.beam_width = beams;
+        request.options.logits_processor = [bad](const LogitsView& view) {
+          std::fill(view.logits.begin(), view.logits.end(), bad);
+        };
+        const auto responses = executor_.await_responses(executor_.enqueue_request(request));
+        ASSERT_EQ(responses.size(), 1U);
+        EXPECT_EQ(responses[0].finish_reason, FinishReason::kError) << bad << " " << beams;
+        ASSERT_TRUE(responses[0].error);
+        EXPECT_NE(std::string(responses[0].error->what()).find("no token may follow"),
+                  std::string::npos)
+            << responses[0].error->what();
+      }
+  EXPECT_EQ(alone({1, 2}, 5).size(), 5U);
+}
+
 TEST_F(ExecutorTest, TheLongestTimeoutIsNoTimeout) {
   const RequestId id = executor_.enqueue_request(greedy({1, 2, 3}, 10));
   EXPECT_EQ(executor_.await_responses(id, std::chrono::milliseconds::max()).size(), 1U);
@@ -296,6 +319,24 @@ TEST_F(LlmOnTop, AsyncStreamsPollsAndCancels) {
   { const Generation forgotten = llm_.generate_async(prompt, greedy(100)); }
   ASSERT_TRUE(llm_.drain(60.0));
   EXPECT_EQ(llm_.statistics().kv_cache.used_blocks, 0) << "a client that vanished holds blocks";
+}
+
+TEST_F(LlmOnTop, AnOutputIsTakenOnce) {
+  Prompt prompt;
+  prompt.token_ids = {1, 2};
+  SamplingParams sampling;
+  sampling.max_tokens = 3;
+  Generation one = llm_.generate_async(prompt, sampling);
+  EXPECT_EQ(one.wait().outputs.size(), 1U);
+  EXPECT_THROW(one.wait(), Error);
+}
+
+/// A search that looks for no text must not say that it did.
+TEST_F(LlmOnTop, StopTextsAreRefusedInBeamSearch) {
+  SamplingParams sampling;
+  sampling.beam_width = 2;
+  sampling.stop = {"a"};
+  EXPECT_THROW(llm_.generate_ids({{1, 2}}, sampling), Error);
 }
 
 TEST_F(LlmOnTop, StopAndBadWordsInTokensAndText) {

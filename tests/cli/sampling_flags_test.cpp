@@ -156,6 +156,9 @@ TEST(SamplingFlags, AreRefusedByName) {
   EXPECT_THAT(error_of({"--logit_bias", "5:nan"}), HasSubstr("logit_bias"));
   EXPECT_THAT(error_of({"--logit_bias", "5:1", "5:2"}), HasSubstr("twice"));
   EXPECT_THAT(error_of({"--num_beams", "2", "--best_of", "2"}), HasSubstr("best_of"));
+  for (const char* flag : {"--top_k", "--top_p", "--min_p", "--typical_p", "--top_p_decay"})
+    EXPECT_THAT(error_of({"--num_beams", "2", flag, "1"}), HasSubstr(flag));
+  EXPECT_THAT(error_of({"--num_beams", "2", "--stop_words", "end"}), HasSubstr("--stop_words"));
   EXPECT_THAT(error_of({"--num_beams", "2", "--num_return_sequences", "3"}),
               HasSubstr("--num_return_sequences: 3 is more than --num_beams 2"));
   EXPECT_THAT(error_of({"--best_of", "2", "--num_return_sequences", "3"}),
