@@ -23,6 +23,7 @@
 #include "api/source_identity.h"
 #include "api/worker_messages.h"
 #include "core/check.h"
+#include "core/current_work.h"
 #include "core/process_memory.h"
 #include "runtime/current_error.h"
 
@@ -228,6 +229,7 @@ void Server::answer(Step& step) {
   // say.
   ::signal(SIGINT, SIG_IGN);
   ::signal(SIGTERM, SIG_IGN);
+  tell_current_work_in_crashes();
   leave_with(socket);
   Server server(socket);
   try {

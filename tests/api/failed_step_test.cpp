@@ -7,6 +7,7 @@
 #include <future>
 
 #include "api/model_source.h"
+#include "core/current_work.h"
 #include "distributed/in_process_communicator.h"
 #include "engine/session.h"
 #include "fixture.h"
@@ -18,11 +19,13 @@ namespace {
 struct Fault {
   std::atomic<int> rank{-1};  ///< none
   std::atomic<int> calls_before{0};
+  std::string work;               ///< what a crash there would tell
   std::shared_future<void> hold;  ///< where it is valid, the rank waits for it before it fails
 
   void meet(int caller) {
     if (rank != caller || calls_before-- > 0) return;
     rank = -1;
+    if (const char* text = current_work()) work = text;
     if (hold.valid()) hold.wait();
     throw Error(ErrorCode::kIo, "the cable was pulled");
   }
@@ -147,6 +150,7 @@ class FailedStep : public ::testing::Test {
 
 TEST_F(FailedStep, TheSessionGoesOnWhereverARankFailed) {
   std::size_t generated = 0;  // by slot 0, which is in no step that fails
+  int told = 0;
   const auto continue_other = [&] {
     if (generated == expected_.greedy.size()) generated = 0;
     ASSERT_EQ(token_of(batch(0, generated)), expected_.greedy[generated]);
@@ -166,9 +170,15 @@ TEST_F(FailedStep, TheSessionGoesOnWhereverARankFailed) {
       if (unused) break;  // the step has no more meetings
       ++failures;
       EXPECT_THAT(failure, names_the_op());
+      // Another rank may be at another op, or between two.
+      EXPECT_THAT(fault_.work,
+                  ::testing::AnyOf(
+                      "", ::testing::MatchesRegex(R"(\[[a-z_]+\] "[^"]*", kernel [a-z_0-9]+)")));
+      told += !std::exchange(fault_.work, "").empty();
     }
     EXPECT_GE(failures, 3);
   }
+  EXPECT_GE(told, kRanks);
 }
 
 TEST_F(FailedStep, ABadBatchEndsItsStepAlone) {

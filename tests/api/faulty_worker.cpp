@@ -13,6 +13,7 @@
 
 #include "api/worker_process.h"
 #include "api/worker_server.h"
+#include "core/current_work.h"
 #include "tenon/error.h"
 #include "tenon/llm.h"
 
@@ -52,6 +53,10 @@ class FaultySession : public Session {
   void forward() override {
     whole_->forward();
     if (fault_.name == "kill_at_step" && steps_ >= fault_.argument) ::raise(SIGKILL);
+    if (fault_.name == "crash_on_token" && has_token_) {
+      note_current_work("[linear] \"logits\", kernel linear_ref");
+      ::raise(SIGSEGV);
+    }
     if (fault_.name == "segv_on_token" && has_token_) {
       std::fputs("the last words\n", stderr);
       ::raise(SIGSEGV);
@@ -123,6 +128,7 @@ int main(int argc, char** argv) {
     std::fputs("no luck today\n", stderr);
     return fault.argument;
   }
+  ::signal(SIGSEGV, SIG_DFL);  // a sanitizer's handler would make an exit of it
   serve_worker(kWorkerSocket, [&](std::unique_ptr<Session> whole) -> std::unique_ptr<Session> {
     if (fault.name.empty()) return whole;
     return std::make_unique<test::FaultySession>(std::move(whole), fault);

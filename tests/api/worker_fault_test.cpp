@@ -157,6 +157,14 @@ TEST(WorkerFault, ARequestThatBringsItDownEndsAlone) {
             alone({1, 2, 3}, 5));
 }
 
+TEST(WorkerFault, ACrashNamesTheOp) {
+  const WithFault fault("crash_on_token:" + std::to_string(kPoison));
+  Executor executor(model(), worker_options());
+  EXPECT_THAT(outcome_of(executor, executor.enqueue_request(request({1, 2, kPoison}, 30))).error,
+              AllOf(HasSubstr("signal 11"),
+                    HasSubstr("crashed in [linear] \"logits\", kernel linear_ref")));
+}
+
 TEST(WorkerFault, AnErrorThatSticksCostsTheWorkerAndNamesTheOp) {
   const WithFault fault("lost_on_token:" + std::to_string(kPoison));
   Executor executor(model(), worker_options());

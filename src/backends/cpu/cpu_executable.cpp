@@ -6,6 +6,7 @@
 
 #include "backends/cpu/sampler.h"
 #include "core/check.h"
+#include "core/current_work.h"
 #include "core/half.h"
 
 namespace tenon::cpu {
@@ -124,6 +125,14 @@ void CpuExecutable::place_values() {
     values_[at] = next;
     next += whole_lines(value_bytes(program.values[at], program.limits));
   }
+  for (std::size_t i = 0; i < program.nodes.size(); ++i) {
+    const ProgramNode& node = program.nodes[i];
+    const std::string& value =
+        node.outputs.empty() ? program.name
+                             : program.values[static_cast<std::size_t>(node.outputs.front())].name;
+    labels_.push_back(fmt::format("[{}] \"{}\", kernel {}", name_of(node.op), value,
+                                  parts_.choices.at(i).kernel));
+  }
   node_inputs_.resize(program.nodes.size());
   node_outputs_.resize(program.nodes.size());
 }
@@ -185,23 +194,15 @@ void CpuExecutable::run_nodes() {
     node_outputs_[i].clear();
     for (const int value : node.inputs) node_inputs_[i].push_back(at_step(value));
     for (const int value : node.outputs) node_outputs_[i].push_back(at_step(value));
+    note_current_work(labels_[i].c_str());
     try {
       parts_.kernels[i]->run(node_inputs_[i], node_outputs_[i], step);
     } catch (const Error& error) {
-      fail_in(i, error);
+      note_current_work(nullptr);
+      fail(error.code(), "{}: {}", labels_[i], error.what());
     }
   }
-}
-
-/// Which op it was: who reads of the failure has the request alone.
-void CpuExecutable::fail_in(std::size_t index, const Error& error) const {
-  const ProgramNode& node = parts_.program.nodes[index];
-  const std::string& value =
-      node.outputs.empty()
-          ? parts_.program.name
-          : parts_.program.values[static_cast<std::size_t>(node.outputs.front())].name;
-  fail(error.code(), "[{}] \"{}\", kernel {}: {}", name_of(node.op), value,
-       parts_.choices[index].kernel, error.what());
+  note_current_work(nullptr);
 }
 
 void CpuExecutable::forward() {

@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backends/cpu/cpu_kernel.h"
@@ -12,7 +13,6 @@
 #include "backends/cpu/paged_cache.h"
 #include "backends/cpu/rope_tables.h"
 #include "backends/cpu/slots.h"
-#include "tenon/error.h"
 
 namespace tenon::cpu {
 
@@ -45,7 +45,6 @@ class CpuExecutable final : public Executable {
   void place_values();
   void fill_inputs();
   void run_nodes();
-  [[noreturn]] void fail_in(std::size_t index, const Error& error) const;
   void sample_sequence(std::int64_t sequence, const LateInputs& late, int worker,
                        SequenceResult& result) const;
   TensorRef at_step(int value) const;
@@ -58,7 +57,8 @@ class CpuExecutable final : public Executable {
   std::shared_ptr<std::byte> inputs_;
   std::shared_ptr<std::byte> workspace_;
   std::shared_ptr<std::byte> sampler_memory_;
-  std::vector<std::byte*> values_;  // where each value lies
+  std::vector<std::byte*> values_;   // where each value lies
+  std::vector<std::string> labels_;  // of the nodes, for who has to tell which one failed
   std::vector<std::vector<TensorRef>> node_inputs_;
   std::vector<std::vector<TensorRef>> node_outputs_;
   PagedCache cache_;
