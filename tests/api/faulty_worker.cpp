@@ -122,7 +122,12 @@ int be_parent(const std::string& model, const std::string& program) {
 int main(int argc, char** argv) {
   using namespace tenon;
   const std::string verb = argc > 1 ? argv[1] : "";
-  if (verb == "parent" && argc == 4) return test::be_parent(argv[2], argv[3]);
+  if (verb == "parent" && argc == 4) try {
+      return test::be_parent(argv[2], argv[3]);
+    } catch (const Error& error) {
+      std::printf("%s: %s\n", to_string(error.code()), error.what());
+      return 1;
+    }
   const test::Fault fault = test::wanted();
   if (fault.name == "exit_at_load") {
     std::fputs("no luck today\n", stderr);

@@ -239,6 +239,29 @@ TEST(WorkerProcess, AProgramThatIsNoneIsNamed) {
   EXPECT_THAT(failure_of(options), HasSubstr("worker_process"));
 }
 
+TEST(WorkerProcess, TheProgramBesideThisOneIsFound) {
+  LlmOptions options = worker_options();
+  options.executor.worker_executable.clear();
+  LLM llm(model(), options);
+  EXPECT_EQ(llm.generate_ids({prompts()[0]}, greedy(3))[0].outputs[0].token_ids.size(), 3U);
+}
+
+TEST(WorkerProcess, WhereThereIsNoProgramTheErrorSaysWhereItWasLookedFor) {
+  std::string folder = (std::filesystem::temp_directory_path() / "tenon-worker-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  std::filesystem::create_directories(folder + "/a/b");
+  std::filesystem::copy_file(TENON_FAULTY_WORKER, folder + "/a/b/lonely");
+  const std::string command = "PATH=/nowhere " + folder + "/a/b/lonely parent " + model() + " ''";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string said;
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) said += static_cast<char>(c);
+  EXPECT_NE(::pclose(pipe), 0);
+  EXPECT_THAT(said, AllOf(HasSubstr("not_found: worker_process"), HasSubstr("/a/b/tenon"),
+                          HasSubstr("/nowhere/tenon"), HasSubstr("worker_executable")));
+  std::filesystem::remove_all(folder);
+}
+
 TEST(WorkerProcess, OneThatEndsAtOnceIsQuoted) {
   const WithFault fault("exit_at_load:3");
   EXPECT_THAT(failure_of(worker_options()),
