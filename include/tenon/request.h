@@ -47,7 +47,7 @@ struct TENON_API LogitsView {
 };
 /// Called from the executor's thread once a token. What it throws ends its request alone. It may
 /// enqueue and cancel; what would wait for the executor (drain, shutdown, await_responses, a method
-/// of LLM) throws there, and it must not hold the last reference to its executor.
+/// of LLM) throws there. It may hold the last reference to its executor.
 using LogitsProcessor = std::function<void(const LogitsView&)>;
 
 struct TENON_API RequestOptions {

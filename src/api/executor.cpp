@@ -2,6 +2,7 @@
 #include "tenon/executor.h"
 
 #include <mutex>
+#include <thread>
 
 #include "api/response_queue.h"
 #include "api/serving_model.h"
@@ -168,8 +169,13 @@ struct Executor::Impl {
 Executor::Executor(const std::string& path_or_id, const LlmOptions& options)
     : impl_(std::make_unique<Impl>(ServingModel::load(path_or_id, options))) {}
 Executor::Executor(const Engine& engine, const LlmOptions& options)
-    : impl_(std::make_unique<Impl>(std::make_shared<ServingModel>(engine.impl(), options))) {}
-Executor::~Executor() = default;
+    : impl_(std::make_unique<Impl>(ServingModel::make(engine.impl(), options))) {}
+
+// Where a hook held the last reference, the loop cannot wait for itself.
+Executor::~Executor() {
+  if (impl_ != nullptr && impl_->model->loop->is_own_thread())
+    std::thread([impl = std::move(impl_)]() mutable { impl.reset(); }).detach();
+}
 
 RequestId Executor::enqueue_request(GenerationRequest request, ResponseCallback callback) {
   const auto lock = impl_->responses.pause();

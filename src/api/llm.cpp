@@ -140,7 +140,7 @@ LLM::LLM(const std::string& path_or_id, const LlmOptions& options)
   impl_->model = ServingModel::load(path_or_id, options);
 }
 LLM::LLM(const Engine& engine, const LlmOptions& options) : impl_(std::make_unique<Impl>()) {
-  impl_->model = std::make_shared<ServingModel>(engine.impl(), options);
+  impl_->model = ServingModel::make(engine.impl(), options);
 }
 LLM::~LLM() = default;
 LLM::LLM(LLM&&) noexcept = default;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "api/load_engine.h"
 #include "api/memory_forecast.h"
@@ -69,11 +70,22 @@ ServingModel::ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOption
   load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+std::shared_ptr<ServingModel> ServingModel::make(std::shared_ptr<Engine::Impl> opened,
+                                                 const LlmOptions& options,
+                                                 const std::string& path) {
+  return {new ServingModel(std::move(opened), options, path), [](ServingModel* model) {
+            if (model->loop->is_own_thread())
+              std::thread([model] { delete model; }).detach();
+            else
+              delete model;
+          }};
+}
+
 std::shared_ptr<ServingModel> ServingModel::load(const std::string& path_or_id,
                                                  const LlmOptions& options) {
   std::shared_ptr<ServingModel> model;
   load_engine(path_or_id, options.use_cache_folder, [&](std::shared_ptr<Engine::Impl> engine) {
-    model = std::make_shared<ServingModel>(std::move(engine), options, path_or_id);
+    model = make(std::move(engine), options, path_or_id);
   });
   return model;
 }

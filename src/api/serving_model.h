@@ -25,6 +25,11 @@ struct ServingModel {
   /// `path`: what a worker process can open to find the same; empty: the engine's own directory.
   ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOptions& options,
                const std::string& path = {});
+  /// The same, to be let go of anywhere: where that is in the loop's own thread (a hook held the
+  /// last reference), another thread ends it.
+  static std::shared_ptr<ServingModel> make(std::shared_ptr<Engine::Impl> opened,
+                                            const LlmOptions& options,
+                                            const std::string& path = {});
   /// From a path or id, through the cache folder.
   static std::shared_ptr<ServingModel> load(const std::string& path_or_id,
                                             const LlmOptions& options);

@@ -39,6 +39,9 @@ struct Cancellation {
   int sample = -1;
 };
 
+/// The Impl whose loop this thread runs. A thread's id would not do: it may be given out again.
+thread_local const void* loop_of_this_thread = nullptr;
+
 }  // namespace
 
 struct RequestLoop::Impl {
@@ -74,7 +77,6 @@ struct RequestLoop::Impl {
 
   std::mutex stop_mutex;  // one stop() at a time
   std::thread thread;
-  std::thread::id loop_id;  // the thread's, also once it was joined
 
   Impl(std::unique_ptr<Session> taken, const RequestLoopOptions& wanted)
       : session(std::move(taken)), options(wanted), runner(*session, wanted.steps) {}
@@ -100,7 +102,6 @@ RequestLoop::RequestLoop(std::unique_ptr<Session> session, const RequestLoopOpti
     : impl_(std::make_unique<Impl>(std::move(session), options)) {
   impl_->stats = impl_->runner.statistics();
   impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
-  impl_->loop_id = impl_->thread.get_id();
 }
 
 RequestLoop::~RequestLoop() { stop(); }
@@ -218,7 +219,7 @@ void RequestLoop::check_may_wait(const char* what) const {
               what);
 }
 
-bool RequestLoop::is_own_thread() const { return impl_->loop_id == std::this_thread::get_id(); }
+bool RequestLoop::is_own_thread() const { return loop_of_this_thread == impl_.get(); }
 
 bool RequestLoop::drain(std::optional<double> seconds) {
   check_may_wait("drain()");
@@ -288,6 +289,7 @@ const Session& RequestLoop::session() const { return *impl_->session; }
 Session& RequestLoop::session() { return *impl_->session; }
 
 void RequestLoop::Impl::loop() {
+  loop_of_this_thread = this;
   const std::function<double()> clock = [this] { return now(); };
   while (take_in()) {
     runner.expire(now());

@@ -27,7 +27,7 @@ struct RequestLoopOptions {
 class RequestLoop {
  public:
   RequestLoop(std::unique_ptr<Session> session, const RequestLoopOptions& options);
-  /// Ends every request with FinishReason::kCancelled.
+  /// Ends every request with FinishReason::kCancelled. Not in the loop's own thread.
   ~RequestLoop();
   RequestLoop(const RequestLoop&) = delete;
   RequestLoop& operator=(const RequestLoop&) = delete;

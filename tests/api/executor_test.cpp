@@ -11,6 +11,7 @@
 
 #include "fixture.h"
 #include "tenon/llm.h"
+#include "tenon/model.h"
 
 namespace tenon::test {
 namespace {
@@ -134,6 +135,27 @@ TEST_F(ExecutorTest, TheLastReferenceMayLieInACallback) {
     executor->cancel_request(1);
   }
   while (!done || others == 0) std::this_thread::yield();
+}
+
+TEST_F(ExecutorTest, TheLastReferenceMayLieInAHook) {
+  const Engine engine = build(PretrainedModel::from_pretrained(path_));
+  const long others = engine.impl().use_count();
+  std::atomic<int> seen{0};
+  {
+    auto executor = std::make_shared<Executor>(engine, options());
+    GenerationRequest request = greedy({9}, 5);
+    request.options.logits_processor = [&seen, executor](const LogitsView&) { ++seen; };
+    executor->enqueue_request(std::move(request), [](const Response&) {});
+    auto llm = std::make_shared<LLM>(engine, options());
+    SamplingParams sampling;
+    sampling.max_tokens = 5;
+    RequestOptions hooked;
+    hooked.logits_processor = [&seen, llm](const LogitsView&) { ++seen; };
+    Prompt prompt;
+    prompt.token_ids = {1, 2};
+    llm->generate_async(prompt, sampling, hooked);
+  }
+  while (engine.impl().use_count() > others) std::this_thread::yield();
 }
 
 /// What would wait there for itself is an error of that request.
