@@ -1,6 +1,7 @@
 // Checkpoint and engine directories: manifest.json, config.json, graph.json and rank files with
 // their "tenon.parts". Checksums that the manifest leaves open are filled in, since no mutation
-// would guess them. SPDX-License-Identifier: Apache-2.0
+// would guess them.
+// SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/engine_directory.h"
 
 #include "checkpoint/safetensors.h"

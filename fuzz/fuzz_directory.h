@@ -1,6 +1,7 @@
 // A directory of files made of one fuzz input, for what opens paths: "@@" and a letter begin the
 // file of that letter, which goes on to the next "@@". Lies under $TMPDIR; emptied for each input,
-// removed when the process ends. SPDX-License-Identifier: Apache-2.0
+// removed when the process ends.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // A foreign model's directory as `tenon run` opens it: index files and their shards (safetensors
 // and PyTorch), GGUF files and split sets with the model that their metadata describe, config.json,
-// and the hub cache's refs. SPDX-License-Identifier: Apache-2.0
+// and the hub cache's refs.
+// SPDX-License-Identifier: Apache-2.0
 #include <cstdlib>
 
 #include "api/gguf_text.h"

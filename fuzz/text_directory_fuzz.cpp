@@ -1,6 +1,7 @@
 // The text files of a model or engine directory: tokenizer_config.json, special_tokens_map.json,
 // every carrier of a chat template, generation_config.json, and tokenizer_gguf.json beside the
-// other tokenizers; then a text through whatever loaded. SPDX-License-Identifier: Apache-2.0
+// other tokenizers; then a text through whatever loaded.
+// SPDX-License-Identifier: Apache-2.0
 #include "api/text_assets.h"
 #include "fuzz_directory.h"
 #include "text/chat_template.h"

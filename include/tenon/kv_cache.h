@@ -1,5 +1,6 @@
 // What a user may ask of the paged KV cache, and what it tells. Names follow TensorRT-LLM's
-// KvCacheConfig and KvCacheRetentionConfig. SPDX-License-Identifier: Apache-2.0
+// KvCacheConfig and KvCacheRetentionConfig.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // How requests share the steps. Names follow TensorRT-LLM's CapacitySchedulerPolicy and
-// ContextChunkingPolicy. SPDX-License-Identifier: Apache-2.0
+// ContextChunkingPolicy.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // The kind of a layer under Hugging Face's names (layer_types). It follows from the layer's window,
-// so that a config cannot contradict itself. SPDX-License-Identifier: Apache-2.0
+// so that a config cannot contradict itself.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

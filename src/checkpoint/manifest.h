@@ -1,5 +1,6 @@
 // manifest.json of a checkpoint or engine directory: what it is, the version of its format, who
-// made it, and the checksums of its files. SPDX-License-Identifier: Apache-2.0
+// made it, and the checksums of its files.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,6 @@
 // The pickle machine; see pickle.h. Opcodes and their meaning are those of Python's pickle,
-// protocols 2 to 5, without those that only other data need. SPDX-License-Identifier: Apache-2.0
+// protocols 2 to 5, without those that only other data need.
+// SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/pickle.h"
 
 #include <algorithm>

@@ -4,7 +4,8 @@
 // A float part is one tensor under the weight's name. A quantized part is several:
 // NAME.codes, NAME.scale, NAME.sub_scale, NAME.minimum, NAME.sub_minimum, NAME.codebook. The
 // header's metadata "tenon.parts" is a JSON object: NAME → {"spec", "shape" (of the whole),
-// "begin"}. SPDX-License-Identifier: Apache-2.0
+// "begin"}.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <filesystem>

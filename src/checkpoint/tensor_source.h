@@ -1,6 +1,7 @@
 // TensorSource: the tensors of a model's files by their own names, whatever the format:
 // safetensors, PyTorch or GGUF, in one file or many. Headers are read and checked at open; data at
-// load(). SPDX-License-Identifier: Apache-2.0
+// load().
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

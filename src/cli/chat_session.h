@@ -1,5 +1,6 @@
 // ChatSession: a conversation with a model: its messages, and what is left out of them where they
-// no longer fit. SPDX-License-Identifier: Apache-2.0
+// no longer fit.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // LineReader: lines from a person (edited by libedit, with a history file) or from a script
-// (plain). SPDX-License-Identifier: Apache-2.0
+// (plain).
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,6 @@
 // tenon: the command line. One verb a file; this one finds the verb and turns errors into exit
-// codes. SPDX-License-Identifier: Apache-2.0
+// codes.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>

@@ -1,5 +1,6 @@
 // tenon worker: the process that serves a session to the program that started it
-// (--worker_process). SPDX-License-Identifier: Apache-2.0
+// (--worker_process).
+// SPDX-License-Identifier: Apache-2.0
 #include "api/worker_process.h"
 #include "api/worker_server.h"
 #include "cli/commands.h"

@@ -1,5 +1,6 @@
 // deadline_after: a moment that any number of seconds leads to. Callers wait for as long as they
-// like; no number of theirs overflows the clock. SPDX-License-Identifier: Apache-2.0
+// like; no number of theirs overflows the clock.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // RankWorker: the thread that serves one rank of a session. Work is done in the order it is posted;
 // the first failure is kept and every later piece of work is refused with it, until it is
-// forgotten. SPDX-License-Identifier: Apache-2.0
+// forgotten.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>

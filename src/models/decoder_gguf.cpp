@@ -1,5 +1,6 @@
 // The shared decoder's config from a GGUF file's metadata and, where llama.cpp looks there too,
-// from which tensors the file has. SPDX-License-Identifier: Apache-2.0
+// from which tensors the file has.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
 #include "checkpoint/config_json.h"

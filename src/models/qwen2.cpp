@@ -1,5 +1,6 @@
 // Qwen 1.5, 2 and 2.5: Llama's block with biases on Q, K and V; layers from max_window_layers on
-// may slide. SPDX-License-Identifier: Apache-2.0
+// may slide.
+// SPDX-License-Identifier: Apache-2.0
 #include "models/decoder.h"
 #include "models/decoder_config.h"
 #include "models/families.h"

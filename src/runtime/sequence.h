@@ -1,6 +1,7 @@
 // Sequence: one sample (or beam) of a request on its way through the cache; ActiveRequest: a
 // request with its sequences. Owned by the request loop's thread; the scheduler moves them between
-// states. SPDX-License-Identifier: Apache-2.0
+// states.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

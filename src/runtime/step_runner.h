@@ -4,7 +4,8 @@
 // iterate() plans step n + 1 and issues it while step n still runs, then takes step n's tokens.
 // Rows whose sampling needs the host (token masks, logits processors) are sampled after that, in
 // the same step; sequences whose next row needs a host decision (beams, pipelines) sit one step
-// out. SPDX-License-Identifier: Apache-2.0
+// out.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -140,7 +141,7 @@ class StepRunner {
   std::int64_t waiting_tokens_ = 0;
   std::int64_t waiting_requests_ = 0;  // of which nothing ran yet
   std::int64_t open_requests_ = 0;     // that have not ended
-  std::uint64_t lost_workers_ = 0;  // Session::lost_workers() when a step failed last
+  std::uint64_t lost_workers_ = 0;     // Session::lost_workers() when a step failed last
   int failures_in_a_row_ = 0;
   int failed_plans_in_a_row_ = 0;
   std::optional<Error> plan_error_;

@@ -1,5 +1,6 @@
 // What transformers' generate(num_beams) gave (tools/make_beam_fixtures.py), and the same asked of
-// an LLM. SPDX-License-Identifier: Apache-2.0
+// an LLM.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cmath>

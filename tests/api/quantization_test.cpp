@@ -1,6 +1,7 @@
 // Quantized weights from a model to tokens: convert, the checkpoint's config, engines, ranks,
 // random weights. What the codes are worth is compared with rounding done here, by the formula
-// alone. SPDX-License-Identifier: Apache-2.0
+// alone.
+// SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
 #include <set>

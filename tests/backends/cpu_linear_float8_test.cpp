@@ -1,5 +1,6 @@
 // Linears on the CPU whose inputs are rounded to float8_e4m3: every kernel against the formula,
-// with the nearest number found by trying all of them. SPDX-License-Identifier: Apache-2.0
+// with the nearest number found by trying all of them.
+// SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/linear/float8_rows.h"
 #include "cpu_linear_support.h"
 

@@ -1,5 +1,6 @@
 // Attention on tensor cores: a grid of shapes against the CPU's fp32 reference, and what a row's
-// bits may depend on. SPDX-License-Identifier: Apache-2.0
+// bits may depend on.
+// SPDX-License-Identifier: Apache-2.0
 #include "cuda_attention_support.h"
 
 namespace tenon::cuda {

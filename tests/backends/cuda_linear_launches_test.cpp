@@ -1,5 +1,6 @@
 // How many launches a decoder layer of the Llama family takes for a decode step: each costs about
-// as much as reading some megabytes. SPDX-License-Identifier: Apache-2.0
+// as much as reading some megabytes.
+// SPDX-License-Identifier: Apache-2.0
 #include "cpu_linear_support.h"
 #include "cuda_support.h"
 

@@ -1,5 +1,6 @@
 // Feeding parsers damaged bytes: whatever they are given, only tenon::Error may come out, and
-// memory stays in proportion to the input. SPDX-License-Identifier: Apache-2.0
+// memory stays in proportion to the input.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // Every tiny model of tests/data: its config reads, its graph builds, and its files hold exactly
-// the weights that the graph asks for. SPDX-License-Identifier: Apache-2.0
+// the weights that the graph asks for.
+// SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // Allocations that fail on purpose: the test binary's operator new asks the calling thread's
-// switch. SPDX-License-Identifier: Apache-2.0
+// switch.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

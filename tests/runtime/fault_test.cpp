@@ -1,6 +1,7 @@
 // Faults at every place where one can happen: an allocation of the loop's thread that fails, a
 // backend that throws. No request is lost, none ends twice, those that were not hit have the
-// outputs they would have alone, and no block or slot is lost. SPDX-License-Identifier: Apache-2.0
+// outputs they would have alone, and no block or slot is lost.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
 #include <string>

@@ -1,5 +1,6 @@
 // What becomes of requests when a worker process goes away under them, or a device is lost to this
-// process. SPDX-License-Identifier: Apache-2.0
+// process.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
 #include "fake_session.h"

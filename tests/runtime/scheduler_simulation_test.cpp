@@ -1,6 +1,7 @@
 // Arrival traces replayed over the step runner and a session that only keeps time: in every step
 // the limits hold and the cache's counts agree; nothing starves, decodes go on beside long prompts,
-// and every request ends once, under every policy. SPDX-License-Identifier: Apache-2.0
+// and every request ends once, under every policy.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
 #include <cmath>

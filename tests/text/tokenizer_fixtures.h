@@ -1,5 +1,6 @@
 // The fixtures that tools/make_tokenizer_fixtures.py wrote: files and what the oracles made of
-// them. SPDX-License-Identifier: Apache-2.0
+// them.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <filesystem>

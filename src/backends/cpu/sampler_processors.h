@@ -1,7 +1,8 @@
 // Logits processors: what makes tokens of a row more or less likely, or rules them out, before one
 // is drawn. In this order, which is transformers' where it has one: logit_bias; repetition,
 // presence and frequency penalty; no_repeat_ngram_size; bad_words; the allowed-token mask; end ids
-// held back (min_tokens), unless nothing else is left. SPDX-License-Identifier: Apache-2.0
+// held back (min_tokens), unless nothing else is left.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

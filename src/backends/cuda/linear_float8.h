@@ -2,7 +2,8 @@
 // times fp8 matrices: rows are rounded, multiplied as codes, and the sums meet both scales, biases
 // and the activation in one launch after. Few rows go through the streaming kernel, more through
 // cuBLASLt (fp8 x fp8 to float32), which reads the same packed matrix: it orders columns within
-// lines, and rows of x are written in that order too. SPDX-License-Identifier: Apache-2.0
+// lines, and rows of x are written in that order too.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "backends/cuda/cuda_kernel.h"

@@ -3,7 +3,8 @@
 //
 // Few rows of x (all, where only row-invariant kernels may run, or cuBLASLt is not there) go
 // through the streaming kernel; more go through cuBLASLt: 16-bit matrices as they lie, others
-// dequantized to bfloat16 piece by piece in workspace. SPDX-License-Identifier: Apache-2.0
+// dequantized to bfloat16 piece by piece in workspace.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "backends/cuda/cuda_kernel.h"

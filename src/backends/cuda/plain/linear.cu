@@ -1,5 +1,6 @@
 // Linear and GatedLinear, plain: any weight form, dequantized as it is read, fp32 products summed
-// in the order of the columns whatever the number of rows. SPDX-License-Identifier: Apache-2.0
+// in the order of the columns whatever the number of rows.
+// SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/device/activate.h"
 #include "backends/cuda/device_weight.h"
 #include "backends/cuda/plain/plain_kernels.h"
