@@ -5,9 +5,7 @@
 namespace tenon::cpu {
 namespace {
 
-std::span<const KernelEntry<GatedLinear>> entries() {
-  return kernels(static_cast<const GatedLinear*>(nullptr));
-}
+std::span<const KernelEntry<GatedLinear>> entries() { return kernels_of_any_weight<GatedLinear>(); }
 
 class CpuGatedLinear : public testing::TestWithParam<int> {};
 

@@ -107,6 +107,15 @@ class RandomWeights {
   std::mt19937 engine_;
 };
 
+/// The list without the kernels that fp8 weights alone get, which stand before all others
+/// (cpu_linear_float8_test.cpp has those).
+template <class OpT>
+std::span<const KernelEntry<OpT>> kernels_of_any_weight() {
+  std::span<const KernelEntry<OpT>> list = kernels(static_cast<const OpT*>(nullptr));
+  while (list.front().activation == DataType::kFloat8E4M3) list = list.subspan(1);
+  return list;
+}
+
 /// A multiple of the form's group near `wanted`.
 inline std::int64_t columns_for(const QuantSpec& spec, std::int64_t wanted) {
   const std::int64_t unit = std::max<std::int64_t>(1, spec.is_float() ? 1 : spec.group_size);

@@ -7,9 +7,7 @@
 namespace tenon::cpu {
 namespace {
 
-std::span<const KernelEntry<Linear>> entries() {
-  return kernels(static_cast<const Linear*>(nullptr));
-}
+std::span<const KernelEntry<Linear>> entries() { return kernels_of_any_weight<Linear>(); }
 
 class CpuLinear : public testing::TestWithParam<int> {
  protected:
