@@ -142,22 +142,16 @@ TEST_F(WorkerSession, LogitsTapsAndEmbeddingsComeThrough) {
   EXPECT_EQ(here_.embed(texts), there_.embed(texts));
 
   LlmOptions options = here_options();
-  options.taps = {"layers.0.mlp.out"};
-  std::string known;
-  try {
-    const LLM llm(model(), options);
-  } catch (const Error& error) {
-    known = error.what();  // lists what there is
-  }
+  const std::string name = "layers.1.mlp.output";
+  options.taps = {name};
+  std::vector<std::int64_t> shape;
+  const std::vector<float> expected = LLM(model(), options).tap(ids, name, shape);
+  EXPECT_EQ(shape.at(0), std::ssize(ids));
   options.executor = worker_options().executor;
-  if (!known.empty()) {
-    try {
-      const LLM llm(model(), options);
-      ADD_FAILURE() << "a tap that is not there was taken";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.what(), known);
-    }
-  }
+  EXPECT_EQ(LLM(model(), options).tap(ids, name, shape), expected);
+  options.taps = {"layers.1.mlp.outptu"};
+  EXPECT_THAT([&] { LLM(model(), options); },
+              ::testing::Throws<Error>(::testing::Property(&Error::what, HasSubstr(name))));
 }
 
 TEST_F(WorkerSession, TellsWhatTheWorkerIs) {

@@ -149,9 +149,12 @@ TEST_F(ExecutorFlagsOfARun, ChangeNoToken) {
 }
 
 TEST_F(ExecutorFlagsOfARun, ReachTheExecutor) {
+  // Prompts of one run take turns in a queue; one that no queue of that size takes is refused.
   Result result = run(words({"--input_text", "more", "--max_queue_size", "1"}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  result = run(words({"--max_queue_tokens", "1"}));
   EXPECT_EQ(result.code, 7);
-  EXPECT_THAT(result.err, HasSubstr("max_queue_size 1"));
+  EXPECT_THAT(result.err, HasSubstr("limit 1"));
   result = run(words({"--kv_cache_bytes", "10"}));
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("one block of 32 tokens"));
