@@ -134,7 +134,7 @@ TEST(RealModel, LogProbabilitiesInBf16) {
   EXPECT_LE(measured_kl(converted.checkpoint(), given), 1e-3);
 }
 
-// Measured 2.3e-3, 1.1e-2 and 3.2e-1: docs/running.md. Rounding that goes wrong is far beyond.
+// Measured 2.3e-3, 1.1e-2 and 3.1e-1: docs/running.md. Rounding that goes wrong is far beyond.
 TEST(RealModel, LogProbabilitiesOfQuantizedWeights) {
   NEEDS_REAL_MODEL();
   const Converted int8(std::nullopt, {}, {.quant_algo = "W8A16"});

@@ -32,13 +32,69 @@ struct Scaling {
   int highest = 0;
 };
 
+struct Products {
+  float xq = 0.0F;  ///< sum of value times code
+  float qq = 0.0F;  ///< sum of code squared
+};
+
+/// Of the codes that `values` get under the scale 1 / inverse. In lanes, which compile to vectors;
+/// the sum of 1.5 * 2^23 rounds to nearest, where nearbyint() is a call.
+Products products_of_codes(std::span<const float> values, float inverse, float low, float high) {
+  constexpr std::size_t kLanes = 8;
+  constexpr float kRound = 12582912.0F;
+  float xq[kLanes] = {};
+  float qq[kLanes] = {};
+  const auto add = [&](float value, std::size_t lane) {
+    const float code = std::min(std::max(value * inverse, low), high) + kRound - kRound;
+    xq[lane] += value * code;
+    qq[lane] += code * code;
+  };
+  std::size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes)
+    for (std::size_t lane = 0; lane < kLanes; ++lane) add(values[i + lane], lane);
+  for (; i < values.size(); ++i) add(values[i], 0);
+  Products out;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    out.xq += xq[lane];
+    out.qq += qq[lane];
+  }
+  return out;
+}
+
+/// The scale that leaves the least squared error of those near `first`, which puts the extreme
+/// value on the lowest code: a smaller one rounds most values more finely and clips a few. For the
+/// codes q that a scale gives to values x, the best factor is (x.q) / (q.q), and it takes (x.q)^2 /
+/// (q.q) off the squared error.
+float least_error_scale(std::span<const float> values, float first, int lowest, int highest) {
+  constexpr int kSteps = 8;  // to either side
+  constexpr float kStep = 0.025F;
+  float best = first;
+  float most = -1;
+  for (int step = -kSteps; step <= kSteps; ++step) {
+    const float scale = first * (1.0F - kStep * static_cast<float>(step));
+    const Products sums = products_of_codes(values, 1.0F / scale, static_cast<float>(lowest),
+                                            static_cast<float>(highest));
+    // Relative to the first scale: squares of tiny or huge values leave a float's range.
+    const float factor = sums.qq == 0.0F ? 0.0F : sums.xq / sums.qq;
+    const float taken_off = factor / first * (sums.xq / first);
+    if (factor == 0.0F || !std::isfinite(factor) || !(taken_off > most)) continue;
+    most = taken_off;
+    best = factor;
+  }
+  return best;
+}
+
 Scaling symmetric(std::span<const float> values, int bits) {
   float extreme = 0.0F;
   for (const float value : values)
     if (std::fabs(value) > std::fabs(extreme)) extreme = value;
   const int half = 1 << (bits - 1);
   if (bits == 8) return {std::fabs(extreme) / 127.0F, 0.0F, -127, 127};
-  return {extreme / static_cast<float>(-half), 0.0F, -half, half - 1};
+  const float scale = extreme / static_cast<float>(-half);
+  // Neither infinite nor so small that its inverse is.
+  const bool searchable = std::isnormal(scale) && std::isfinite(1.0F / scale);
+  return {searchable ? least_error_scale(values, scale, -half, half - 1) : scale, 0.0F, -half,
+          half - 1};
 }
 
 Scaling asymmetric(std::span<const float> values, int bits) {

@@ -17,7 +17,8 @@ struct WeightOnly {
 };
 
 /// The spec that quantize_weight_only() gives: symmetric codes are int8 (-127 … 127) or have
-/// offset 2^(bits - 1), whose scale takes the sign that puts the largest value on the lowest code.
+/// offset 2^(bits - 1). Of the latter the scale is searched for: the one of least squared error
+/// near that which puts the largest value, by its sign, on the lowest code.
 QuantSpec weight_only_spec(const WeightOnly& options);
 
 /// `weight`: any floating-point type, [rows, columns] (or more leading extents), read row by row.
