@@ -7,17 +7,6 @@
 
 namespace tenon::cpu {
 
-bool looks_at_use(const SamplingParams& params) {
-  return params.repetition_penalty != 1.F || params.presence_penalty != 0.F ||
-         params.frequency_penalty != 0.F;
-}
-
-bool looks_at_order(const SamplingParams& params) {
-  return params.no_repeat_ngram_size > 0 ||
-         std::any_of(params.bad_words.begin(), params.bad_words.end(),
-                     [](const auto& word) { return word.size() > 1; });
-}
-
 void SamplingState::settle() {
   const bool use = looks_at_use(params);
   const bool order = looks_at_order(params);

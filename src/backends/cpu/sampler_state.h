@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "backends/history_needs.h"
 #include "tenon/sampling.h"
 
 namespace tenon::cpu {
@@ -40,9 +41,5 @@ struct SamplingState {
   void add_prompt(std::span<const std::int32_t> tokens);
   void record(std::int32_t token);
 };
-
-/// Whether a parameter looks at which tokens were used, or at their order.
-bool looks_at_use(const SamplingParams& params);
-bool looks_at_order(const SamplingParams& params);
 
 }  // namespace tenon::cpu

@@ -4,24 +4,10 @@
 #include <algorithm>
 #include <map>
 
+#include "backends/history_needs.h"
 #include "core/check.h"
 
 namespace tenon::cuda {
-namespace {
-
-bool looks_at_use(const SamplingParams& params) {
-  return params.repetition_penalty != 1.F || params.presence_penalty != 0.F ||
-         params.frequency_penalty != 0.F;
-}
-
-bool looks_at_order(const SamplingParams& params) {
-  return params.no_repeat_ngram_size > 0 ||
-         std::any_of(params.bad_words.begin(), params.bad_words.end(),
-                     [](const auto& word) { return word.size() > 1; });
-}
-
-}  // namespace
-
 std::int32_t listed_tokens(const SamplingParams& params, std::size_t end_ids,
                            std::int64_t vocabulary) {
   const std::int64_t wanted = params.beam_width > 1 ? beam_candidates(params.beam_width, end_ids)
