@@ -224,14 +224,14 @@ const Json::Object& Json::as_object(std::string_view what) const {
   return expect<Object>(value_, "an object", kind_name(), what);
 }
 
-Json::Array& Json::mutable_array() {
+Json::Array& Json::mutable_array(std::string_view what) {
   if (is_null()) value_ = Array{};
-  return std::get<Array>(value_);
+  return const_cast<Array&>(as_array(what));
 }
 
-Json::Object& Json::mutable_object() {
+Json::Object& Json::mutable_object(std::string_view what) {
   if (is_null()) value_ = Object{};
-  return std::get<Object>(value_);
+  return const_cast<Object&>(as_object(what));
 }
 
 const Json* Json::find(std::string_view key) const {
@@ -248,7 +248,7 @@ const Json& Json::at(std::string_view key, std::string_view what) const {
 }
 
 void Json::set(std::string_view key, Json value) {
-  Object& members = mutable_object();
+  Object& members = mutable_object(key);
   for (auto& [name, old] : members)
     if (name == key) {
       old = std::move(value);

@@ -63,16 +63,17 @@ class Json {
   const std::string& as_string(std::string_view what) const;
   const Array& as_array(std::string_view what) const;
   const Object& as_object(std::string_view what) const;
-  Array& mutable_array();    ///< turns null into an empty array
-  Object& mutable_object();  ///< turns null into an empty object
+  /// The same to be changed; null becomes an empty one first.
+  Array& mutable_array(std::string_view what = "JSON");
+  Object& mutable_object(std::string_view what = "JSON");
 
   /// Member of an object, null pointer where it is missing or this is no object. Linear time.
   const Json* find(std::string_view key) const;
   /// Member of an object; throws Error{kCorrupt} naming `key` and `what` where it is missing.
   const Json& at(std::string_view key, std::string_view what) const;
-  /// Sets or replaces a member (of an object or null).
+  /// Sets or replaces a member (of an object or null; else throws as mutable_object()).
   void set(std::string_view key, Json value);
-  /// Appends to an array (or null).
+  /// Appends to an array (or null; else throws as mutable_array()).
   void push_back(Json value);
 
   bool operator==(const Json&) const = default;

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <initializer_list>
+
 #include "tenon/error.h"
 
 namespace tenon {
@@ -48,6 +51,23 @@ TEST(Json, RefusesDamage) {
   std::string deep;
   for (int i = 0; i < 100000; ++i) deep += "{\"a\":";
   expect_refused(deep, "nested");
+}
+
+TEST(Json, ChangingAnotherKindIsRefused) {
+  Json text = Json::parse("\"files\"", "");
+  for (const auto& change : std::initializer_list<std::function<void()>>{
+           [&] { text.mutable_object("manifest"); }, [&] { text.mutable_array("manifest"); },
+           [&] { text.set("manifest", 1); }, [&] { text.push_back(1); }}) {
+    try {
+      change();
+      ADD_FAILURE() << "a string was changed into " << text.dump();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.what();
+    }
+  }
+  Json empty;
+  empty.set("a", 1);
+  EXPECT_EQ(empty.dump(), R"({"a":1})");
 }
 
 TEST(Json, WrongKindsSayWhatWasExpected) {
