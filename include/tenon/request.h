@@ -30,7 +30,8 @@ struct TENON_API RequestTiming {
 class TENON_API TokenConstraint {
  public:
   virtual ~TokenConstraint() = default;
-  /// A state of its own for another sample of the same request, at the output's beginning.
+  /// A state of its own for another sample of the same request, at the output's beginning. A beam
+  /// that goes on from another one takes a fresh state too, which accepts that one's tokens anew.
   virtual std::unique_ptr<TokenConstraint> fresh() const = 0;
   /// Bit t of `allowed` ([(vocab + 31) / 32], all 0 before) for each token that may come next.
   virtual void allowed(std::span<std::uint32_t> allowed) = 0;

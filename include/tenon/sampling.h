@@ -74,8 +74,9 @@ struct TENON_API SamplingParams {
   bool include_stop_in_output = false;
 
   // --- what comes back -----------------------------------------------------------------------
-  /// Log-probabilities of the chosen token and this many likeliest ones (of a beam's tokens: of the
-  /// chosen ones alone); unset: none.
+  /// Log-probabilities of the chosen token and this many likeliest ones; unset: none. They are the
+  /// model's own; in a beam search those that beams are ranked by, after temperature, penalties and
+  /// whatever rules tokens out.
   std::optional<std::int32_t> logprobs{};
   /// The same of the prompt's tokens, each given those before it; unset: none.
   std::optional<std::int32_t> prompt_logprobs{};

@@ -41,9 +41,8 @@ class ResponseSink : public RequestSink {
   void on_embedding(std::span<const float> values) override {
     embedding_.assign(values.begin(), values.end());
   }
-  void on_beam(int beam, std::span<const std::int32_t> tokens, std::span<const float> logprobs,
-               float score) override {
-    inner_->on_beam(beam, tokens, logprobs, score);
+  void on_beam(int beam, const SequenceResult& result, float score) override {
+    inner_->on_beam(beam, result, score);
   }
   void on_timing(const RequestTiming& timing) override {
     timing_ = timing;

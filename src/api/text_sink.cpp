@@ -140,15 +140,13 @@ void TextSink::on_embedding(std::span<const float> values) {
 
 void TextSink::on_output(const std::string&, const Tensor& value) { output_ = value; }
 
-void TextSink::on_beam(int beam, std::span<const std::int32_t> tokens,
-                       std::span<const float> logprobs, float score) {
+void TextSink::on_beam(int beam, const SequenceResult& result, float score) {
   Sample& sample = samples_[static_cast<std::size_t>(beam)];
-  sample.output.token_ids.assign(tokens.begin(), tokens.end());
+  sample.output.token_ids = result.tokens;
   sample.output.score = score;
-  for (std::size_t i = 0; i < logprobs.size(); ++i) {
-    sample.output.cumulative_logprob += logprobs[i];
-    if (sampling_.logprobs) sample.output.logprobs.push_back({tokens[i], logprobs[i], {}});
-  }
+  sample.output.generation_logits = {};  // the row after the prompt comes again
+  add_logprobs(sample, result);
+  if (!sampling_.logprobs) sample.output.logprobs.clear();
 }
 
 void TextSink::on_finish(int index, FinishReason reason, const Error* error) {

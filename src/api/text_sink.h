@@ -29,8 +29,7 @@ class TextSink : public RequestSink {
                  std::int64_t vocab_size) override;
   void on_embedding(std::span<const float> values) override;
   void on_output(const std::string& name, const Tensor& value) override;
-  void on_beam(int beam, std::span<const std::int32_t> tokens, std::span<const float> logprobs,
-               float score) override;
+  void on_beam(int beam, const SequenceResult& result, float score) override;
   void on_timing(const RequestTiming& timing) override { timing_ = timing; }
   void on_finish(int sample, FinishReason reason, const Error* error) override;
 

@@ -99,7 +99,7 @@ struct TokenLogprob {
 };
 
 /// What a sequence of the batch got. With beam_width > 1 no token is drawn: top_logprobs[0] holds
-/// the beam_candidates() likeliest continuations, best first, for the host to choose from (fewer
+/// the listed_tokens() likeliest continuations, best first, for the host to choose from (fewer
 /// where fewer are allowed): log-softmax of the logits over temperature, then the penalties.
 struct SequenceResult {
   std::vector<std::int32_t> tokens;  ///< none where sample_row is -1
@@ -111,6 +111,14 @@ struct SequenceResult {
 /// end id.
 inline std::int64_t beam_candidates(std::int32_t beam_width, std::size_t end_ids) {
   return beam_width * std::max<std::int64_t>(2, 1 + static_cast<std::int64_t>(end_ids));
+}
+
+/// Tokens that a step lists for a sequence: the likeliest ones beside the drawn one, or a beam's
+/// continuations, of which the host looks at the first beam_candidates().
+inline std::int64_t listed_tokens(const SamplingParams& params, std::size_t end_ids) {
+  const std::int64_t wanted = params.logprobs.value_or(0);
+  if (params.beam_width <= 1) return wanted;
+  return std::max(wanted, beam_candidates(params.beam_width, end_ids));
 }
 
 struct StepResult {

@@ -73,4 +73,19 @@ void apply_beams(ActiveRequest& request, std::span<const BeamSearch::Beam> next,
   }
 }
 
+void constrain_beams(ActiveRequest& request) {
+  const TokenConstraint* constraint = request.spec->options.constraint.get();
+  if (constraint == nullptr) return;
+  for (Sequence* beam : open_beams(request)) {
+    const std::span<const std::int32_t> output =
+        std::span(beam->tokens).subspan(static_cast<std::size_t>(beam->prompt_length));
+    if (beam->parent_slot < 0) {
+      beam->constraint->accept(output.back());
+      continue;
+    }
+    beam->constraint = constraint->fresh();
+    for (const std::int32_t token : output) beam->constraint->accept(token);
+  }
+}
+
 }  // namespace tenon

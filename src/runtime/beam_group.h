@@ -16,4 +16,8 @@ std::vector<Sequence*> open_beams(ActiveRequest& request);
 void apply_beams(ActiveRequest& request, std::span<const BeamSearch::Beam> next,
                  Scheduler& scheduler, KvCache& cache, double now);
 
+/// After apply_beams(): each beam's token constraint stands where its output does. Throws what a
+/// constraint throws.
+void constrain_beams(ActiveRequest& request);
+
 }  // namespace tenon

@@ -50,8 +50,11 @@ BeamSearch::BeamSearch(const SamplingParams& params, std::vector<std::int32_t> e
 std::vector<BeamSearch::Choice> BeamSearch::ranked(
     std::span<const std::vector<TokenLogprob>> candidates) const {
   std::vector<Choice> choices;
+  // Where more log-probabilities are to be told of than the search looks at, it looks at no more.
+  const auto looked_at =
+      static_cast<std::size_t>(beam_candidates(params_.beam_width, end_ids_.size()));
   for (std::size_t b = 0; b < candidates.size(); ++b)
-    for (std::size_t k = 0; k < candidates[b].size(); ++k) {
+    for (std::size_t k = 0; k < std::min(candidates[b].size(), looked_at); ++k) {
       const TokenLogprob& token = candidates[b][k];
       if (!std::isfinite(token.logprob)) continue;
       const double sum = open_[b].cumulative_logprob + static_cast<double>(token.logprob);
@@ -76,10 +79,27 @@ FinishReason BeamSearch::reason_to_end(const Choice& choice) const {
   return length_ >= max_new_tokens_ ? FinishReason::kLength : FinishReason::kNotFinished;
 }
 
-BeamSearch::Open BeamSearch::extended(const Choice& choice) const {
-  Open beam = open_[static_cast<std::size_t>(choice.parent)];
+BeamSearch::Rows BeamSearch::rows_of(std::span<const std::vector<TokenLogprob>> candidates,
+                                     std::span<std::vector<float>> logits) const {
+  const auto top = static_cast<std::size_t>(params_.logprobs.value_or(0));
+  if (top == 0 && logits.empty()) return {};
+  Rows rows;
+  for (std::size_t b = 0; b < candidates.size(); ++b) {
+    auto row = std::make_shared<Row>();
+    const auto likeliest = std::span(candidates[b]).first(std::min(top, candidates[b].size()));
+    row->top.assign(likeliest.begin(), likeliest.end());
+    if (!logits.empty()) row->logits = std::move(logits[b]);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+BeamSearch::Open BeamSearch::extended(const Choice& choice, const Rows& rows) const {
+  const auto parent = static_cast<std::size_t>(choice.parent);
+  Open beam = open_[parent];
   beam.tokens.push_back(choice.token.token);
   beam.logprobs.push_back(choice.token.logprob);
+  if (!rows.empty()) beam.rows.push_back(rows[parent]);
   beam.cumulative_logprob = choice.cumulative_logprob;
   return beam;
 }
@@ -87,7 +107,8 @@ BeamSearch::Open BeamSearch::extended(const Choice& choice) const {
 BeamSearch::Finished BeamSearch::finished(const Open& beam, FinishReason reason) const {
   const auto length = static_cast<std::int64_t>(beam.tokens.size());
   return {beam.tokens, beam.logprobs,
-          length_scaled(beam.cumulative_logprob, length, params_.length_penalty), reason};
+          length_scaled(beam.cumulative_logprob, length, params_.length_penalty), reason,
+          beam.rows};
 }
 
 void BeamSearch::keep_finished(Finished beam) {
@@ -113,8 +134,9 @@ bool BeamSearch::can_improve() const {
 }
 
 std::vector<BeamSearch::Beam> BeamSearch::advance(
-    std::span<const std::vector<TokenLogprob>> candidates) {
+    std::span<const std::vector<TokenLogprob>> candidates, std::span<std::vector<float>> logits) {
   TENON_ASSERT(!done_ && candidates.size() == open_.size());
+  TENON_ASSERT(logits.empty() || logits.size() == open_.size());
   const std::vector<Choice> choices = ranked(candidates);
   if (choices.empty()) {
     stuck_ = finished_.empty();
@@ -122,6 +144,7 @@ std::vector<BeamSearch::Beam> BeamSearch::advance(
     return {};
   }
   ++length_;
+  const Rows rows = rows_of(candidates, logits);
   const auto width = static_cast<std::size_t>(params_.beam_width);
   std::vector<Beam> beams;
   std::vector<Open> next;
@@ -130,9 +153,9 @@ std::vector<BeamSearch::Beam> BeamSearch::advance(
     const FinishReason reason = reason_to_end(choice);
     if (reason == FinishReason::kNotFinished) {
       beams.push_back({choice.parent, choice.token.token, choice.cumulative_logprob});
-      next.push_back(extended(choice));
+      next.push_back(extended(choice, rows));
     } else if (i < width) {
-      keep_finished(finished(extended(choice), reason));
+      keep_finished(finished(extended(choice, rows), reason));
     }
   }
   open_ = std::move(next);

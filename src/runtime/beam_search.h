@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -34,20 +35,32 @@ class BeamSearch {
     double cumulative_logprob = 0;
   };
 
+  /// What one step told of an open beam, kept for the token that it chose next.
+  struct Row {
+    std::vector<TokenLogprob> top;  ///< the params.logprobs likeliest tokens
+    std::vector<float> logits;      ///< [vocab], where given to advance()
+  };
+  /// One a token; none where neither of a row's parts is wanted. Beams share those of the way that
+  /// they have in common.
+  using Rows = std::vector<std::shared_ptr<const Row>>;
+
   /// A beam that came to its end.
   struct Finished {
     std::vector<std::int32_t> tokens;  ///< of the output, with the end id where it has one
     std::vector<float> logprobs;       ///< one a token
     double score = 0;                  ///< cumulative_logprob / length^length_penalty
     FinishReason reason = FinishReason::kEndId;
+    Rows rows{};
   };
 
   /// `candidates[b]`: SequenceResult::top_logprobs[0] of open beam b; one entry before the first
   /// step, beam_width after it (as many as advance() returned). Returns the open beams, best first:
   /// beam_width of them, or fewer where fewer continuations are allowed; empty when done().
   /// A log-probability that is not finite is no continuation; a beam without one is dropped. Where
-  /// no beam has one the search is done, and the open ones stay for best().
-  std::vector<Beam> advance(std::span<const std::vector<TokenLogprob>> candidates);
+  /// no beam has one the search is done, and the open ones stay for best(). `logits`: a row for
+  /// each open beam, or none; they are moved from.
+  std::vector<Beam> advance(std::span<const std::vector<TokenLogprob>> candidates,
+                            std::span<std::vector<float>> logits = {});
 
   bool done() const { return done_; }
   /// Done before any beam ended, since no token may follow: what best() gives is cut short.
@@ -63,6 +76,7 @@ class BeamSearch {
   struct Open {
     std::vector<std::int32_t> tokens;
     std::vector<float> logprobs;
+    Rows rows;
     double cumulative_logprob = 0;
   };
 
@@ -76,7 +90,9 @@ class BeamSearch {
 
   std::vector<Choice> ranked(std::span<const std::vector<TokenLogprob>> candidates) const;
   FinishReason reason_to_end(const Choice& choice) const;
-  Open extended(const Choice& choice) const;
+  Rows rows_of(std::span<const std::vector<TokenLogprob>> candidates,
+               std::span<std::vector<float>> logits) const;
+  Open extended(const Choice& choice, const Rows& rows) const;
   Finished finished(const Open& beam, FinishReason reason) const;
   void keep_finished(Finished beam);
   bool can_improve() const;

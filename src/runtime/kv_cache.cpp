@@ -296,22 +296,25 @@ void KvCache::release(Handle handle, double now) {
   Impl& impl = *impl_;
   const Impl::Change change(impl);
   impl.store.expire(now);
-  KvSequence& sequence = impl.live(handle);
-  impl.mark_writer(sequence, -1);
-  for (KvPool& pool : impl.store.pools()) {
-    KvTable& table = impl.table(sequence, pool);
-    pool.promise(-Impl::outstanding(pool, table));
+  impl.release(impl.live(handle), now);
+  impl.unused.push_back(handle);
+}
+
+void KvCache::Impl::release(KvSequence& sequence, double now) {
+  mark_writer(sequence, -1);
+  for (KvPool& pool : store.pools()) {
+    KvTable& entry = table(sequence, pool);
+    pool.promise(-outstanding(pool, entry));
     // From the end: of equals the one that continues the other goes first.
-    for (std::int64_t i = table.size() - 1; i >= table.first; --i) {
-      if (i - 4 >= table.first) pool.prefetch(table.at(i - 4));
-      if (i - 2 >= table.first) pool.prefetch_node(table.at(i - 2));
-      impl.store.let_go(pool, table.at(i), now);
+    for (std::int64_t i = entry.size() - 1; i >= entry.first; --i) {
+      if (i - 4 >= entry.first) pool.prefetch(entry.at(i - 4));
+      if (i - 2 >= entry.first) pool.prefetch_node(entry.at(i - 2));
+      store.let_go(pool, entry.at(i), now);
     }
   }
-  impl.set_tail(sequence, nullptr);
+  set_tail(sequence, nullptr);
+  glance(sequence) = {};
   sequence = {};
-  impl.glance(handle) = {};
-  impl.unused.push_back(handle);
 }
 
 bool KvCache::has_table_changes(Handle handle) const {
@@ -385,15 +388,30 @@ void KvCache::clear_reusable() {
   impl_->store.forget_what_nobody_holds();
 }
 
-bool KvCache::in_doubt() const { return impl_->in_doubt; }
-void KvCache::doubt() { impl_->in_doubt = true; }
+void KvCache::begin_step() noexcept { impl_->store.begin_step(); }
+bool KvCache::in_doubt() const { return impl_->doubt != Impl::Doubt::kNone; }
+void KvCache::doubt() { impl_->doubt = Impl::Doubt::kAll; }
+void KvCache::doubt_recent() { impl_->doubt = std::max(impl_->doubt, Impl::Doubt::kRecent); }
 
-void KvCache::reset() noexcept {
-  impl_->store.reset();
-  impl_->sequences.clear();
-  impl_->glances.clear();
-  impl_->unused.clear();
-  impl_->in_doubt = false;
+void KvCache::Impl::forget_recent(double now) {
+  const Change change(*this);
+  for (KvSequence& sequence : sequences)
+    if (is_live(sequence)) release(sequence, now);
+  store.forget_recent();
+}
+
+void KvCache::reset(double now) noexcept {
+  Impl& impl = *impl_;
+  if (impl.doubt != Impl::Doubt::kAll) try {
+      impl.forget_recent(now);
+    } catch (...) {
+      impl.doubt = Impl::Doubt::kAll;
+    }
+  if (impl.doubt == Impl::Doubt::kAll) impl.store.reset();
+  impl.sequences.clear();
+  impl.glances.clear();
+  impl.unused.clear();
+  impl.doubt = Impl::Doubt::kNone;
 }
 
 }  // namespace tenon

@@ -125,13 +125,19 @@ class KvCache {
   const KvCacheSettings& settings() const;
   KvCacheStatistics statistics() const;
   std::vector<KvCacheEvent> take_events();
-  /// An operation was cut short (memory ran out in it), or doubt() was called: counts and content
-  /// are not to be relied on, and reset() has to be called before anything else.
+  /// A step begins to be planned. At most two may be under way: the one before it, and this one.
+  void begin_step() noexcept;
+  /// An operation was cut short (memory ran out in it), or one of the next two was called: reset()
+  /// has to be called before anything else.
   bool in_doubt() const;
+  /// Nothing is to be relied on: counts, or what the blocks hold.
   void doubt();
-  /// As it was made, statistics and events aside: no sequence, no content. Allocates nothing that
-  /// it needs, so it succeeds where memory ran out.
-  void reset() noexcept;
+  /// A step failed: counts are right, but nobody knows what became of the blocks that the steps
+  /// under way were to write, copy or swap.
+  void doubt_recent();
+  /// No sequence is left, and no content that doubt was about; statistics and events go on.
+  /// Allocates nothing that it needs, so it succeeds where memory ran out.
+  void reset(double now) noexcept;
   /// Forgets everything that nobody holds.
   void clear_reusable();
   /// Throws Error{kInternal} where counts contradict each other: for tests, O(blocks).

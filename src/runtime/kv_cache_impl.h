@@ -63,18 +63,24 @@ struct KvCache::Impl {
   void set_tail(KvSequence& sequence, KvNode* tail);
   /// As KvCache::grow(), where there is something to do.
   bool grow(KvSequence& sequence, std::int64_t tokens, double now, std::int64_t issued);
+  /// Lets go of all that it holds; its handle is the caller's to use again.
+  void release(KvSequence& sequence, double now);
   void slide(KvPool& pool, KvSequence& sequence, double now);
   void extend(KvPool& pool, KvSequence& sequence, std::int64_t tokens, double now);
   bool raise_promises(KvSequence& sequence, std::int64_t tokens);
   void commit_block(KvSequence& sequence, std::span<const std::int32_t> tokens, double now);
   void retain(const KvSequence& sequence, std::int64_t block, KvNode& node);
 
+  enum class Doubt : std::uint8_t { kNone, kRecent, kAll };
+  /// Ends every sequence and forgets what the steps under way were to do.
+  void forget_recent(double now);
+
   /// Stands in every operation that changes something: one that is cut short leaves doubt.
   class Change {
    public:
     explicit Change(Impl& impl) : impl_(impl) {}
     ~Change() {
-      if (std::uncaught_exceptions() > before_) impl_.in_doubt = true;
+      if (std::uncaught_exceptions() > before_) impl_.doubt = Doubt::kAll;
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
@@ -84,7 +90,7 @@ struct KvCache::Impl {
     int before_ = std::uncaught_exceptions();
   };
 
-  bool in_doubt = false;
+  Doubt doubt = Doubt::kNone;
   KvCacheSettings settings;
   KvStore store;
   std::vector<KvSequence> sequences;

@@ -67,6 +67,7 @@ class KvChild {
 class KvChildren {
  public:
   bool empty() const { return only_ == nullptr && all_ == nullptr; }
+  KvNode* first() const;  ///< null: none
   bool contains(const KvNode& node) const;
   void insert(KvNode& node);
   void erase(KvNode& node);

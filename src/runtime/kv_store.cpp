@@ -48,6 +48,7 @@ std::vector<KvCacheEvent> KvStore::take_events() {
 }
 
 void KvStore::move(KvPool& pool, KvNode& node, KvTier tier, std::int32_t index) {
+  if (tier != KvTier::kNone) moved_.push_back(&node);
   KvPlace& entry = pool.place(node);
   const KvPlace old = entry;
   pool.unlist(node);
@@ -244,6 +245,22 @@ void KvStore::forget_what_nobody_holds() {
       while (KvNode* node = pool.first_to_leave(tier)) drop(pool, *node);
 }
 
+// Newest first: what continues a node was moved after it, mostly.
+void KvStore::forget_recent() {
+  for (const std::vector<KvNode*>* moved : {&moved_, &moved_before_})
+    for (auto at = moved->rbegin(); at != moved->rend(); ++at)
+      while ((*at)->placed > 0) {
+        KvNode* last = *at;
+        while (KvNode* next = last->children.first()) last = next;
+        TENON_ASSERT(last->placed > 0);
+        for (KvPool& pool : pools_)
+          if (pool.place(*last).tier != KvTier::kNone) drop(pool, *last);
+      }
+  moved_.clear();
+  moved_before_.clear();
+  commands_.clear();
+}
+
 void KvStore::reset() noexcept {
   if (event_capacity_ > 0)
     tree_.for_each([this](const KvNode& node) {
@@ -257,6 +274,8 @@ void KvStore::reset() noexcept {
   tree_.clear();
   expiring_.clear();
   commands_.clear();
+  moved_.clear();
+  moved_before_.clear();
 }
 
 }  // namespace tenon

@@ -51,6 +51,14 @@ class KvStore {
   }
   std::size_t expiring() const { return expiring_.size(); }
   void forget_what_nobody_holds();
+  /// A step begins to be planned: what moves, or becomes findable, from now on is its doing.
+  void begin_step() noexcept {
+    moved_before_.swap(moved_);
+    moved_.clear();
+  }
+  /// Forgets what the last two steps moved or made findable, and what continues it. Nobody holds
+  /// anything.
+  void forget_recent();
   /// As it was made, statistics and events aside. Allocates nothing that it needs.
   void reset() noexcept;
 
@@ -79,6 +87,9 @@ class KvStore {
   std::uint64_t uses_ = 0;
   std::set<std::pair<double, KvNode*>> expiring_;
   std::vector<CacheCommand> commands_;
+  /// Nodes that moved in the step at hand and the one before; they may be gone, or others by now.
+  std::vector<KvNode*> moved_;
+  std::vector<KvNode*> moved_before_;
   KvCacheStatistics counts_;
   std::deque<KvCacheEvent> events_;
   std::size_t event_capacity_;

@@ -41,6 +41,8 @@ bool KvChild::operator<(const KvChild& other) const {
   return std::ranges::lexicographical_compare(tokens_, other.tokens_);
 }
 
+KvNode* KvChildren::first() const { return all_ == nullptr ? only_ : all_->begin()->node(); }
+
 bool KvChildren::contains(const KvNode& node) const {
   if (all_ == nullptr) return only_ == &node;
   const auto found = all_->find(KvChild(node.tokens));

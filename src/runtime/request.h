@@ -41,10 +41,10 @@ class RequestSink {
   virtual void on_embedding(std::span<const float> values) { (void)values; }
   /// A tapped output of the step with the prompt, one row a token.
   virtual void on_output(const std::string& name, const Tensor& value) { (void)name, (void)value; }
-  /// Beam search is over: beam `beam` of n, best first, before its on_finish.
-  virtual void on_beam(int beam, std::span<const std::int32_t> tokens,
-                       std::span<const float> logprobs, float score) {
-    (void)beam, (void)tokens, (void)logprobs, (void)score;
+  /// Beam search is over: all tokens of beam `beam` of n, best first, before its on_finish; then
+  /// on_logits, a row a token, where asked for.
+  virtual void on_beam(int beam, const SequenceResult& result, float score) {
+    (void)beam, (void)result, (void)score;
   }
   /// The last call for a sample. `error` is null unless reason is kError.
   virtual void on_finish(int sample, FinishReason reason, const Error* error) = 0;

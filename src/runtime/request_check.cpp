@@ -52,11 +52,6 @@ void check_beams(const Request& request, const Session& session) {
               "beam_width: {} beams need as many places in a batch, and the session has {} "
               "(max_batch_size); use fewer beams or load it with a larger max_batch_size",
               width, session.options().max_sequences);
-  TENON_CHECK(!request.generation_logits, ErrorCode::kInvalidArgument,
-              "generation_logits: not returned from beam search; ask for logprobs");
-  TENON_CHECK(
-      request.options.constraint == nullptr, ErrorCode::kUnsupported,
-      "constraint: guided decoding with beam search is not supported yet; use beam_width 1");
 }
 
 }  // namespace

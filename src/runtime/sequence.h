@@ -101,6 +101,7 @@ struct ActiveRequest {
   int open_samples = 0;  ///< that on_finish was not called for
   std::unique_ptr<BeamSearch> beams;
   std::vector<std::vector<TokenLogprob>> candidates;  ///< of each open beam, as they land
+  std::vector<std::vector<float>> candidate_logits;   ///< likewise, where logits are wanted
   int candidates_due = 0;
   RequestTiming timing;
   double first_run = -1;

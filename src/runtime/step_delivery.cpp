@@ -30,7 +30,7 @@ void StepRunner::deliver(const Step& step, const ScheduledRow& row, const Sequen
           {values + static_cast<std::size_t>(row.first_logit_row) * width, width});
       finish(sequence, FinishReason::kLength, nullptr, now);
     } else if (row.draws && request.beams) {
-      take_candidates(sequence, result, now);
+      take_candidates(step, row, result, now);
     } else if (row.draws) {
       take_token(sequence, result, now);
     }
@@ -60,15 +60,21 @@ void StepRunner::commit(const ScheduledRow& row, double now) {
   cache_.commit(sequence.cache, sequence.tokens, whole * size, now);
 }
 
+/// `count` of the row's rows of logits, which the step read.
+std::span<const float> StepRunner::logit_rows(const Step& step, const ScheduledRow& row,
+                                              std::int64_t first, std::int64_t count) {
+  const std::int64_t vocab = step.logits.shape().at(1);
+  return {step.logits.view().as<float>() + (row.first_logit_row + first) * vocab,
+          static_cast<std::size_t>(count * vocab)};
+}
+
 void StepRunner::hand_out_rows(const Step& step, const ScheduledRow& row) {
   Sequence& sequence = *row.sequence;
   const Request& spec = *sequence.request->spec;
   if (row.logit_rows == 0 || step.logits.shape().size() != 2) return;
   const std::int64_t vocab = step.logits.shape()[1];
   const auto rows_at = [&](std::int64_t first, std::int64_t count) {
-    return std::span<const float>(
-        step.logits.view().as<float>() + (row.first_logit_row + first) * vocab,
-        static_cast<std::size_t>(count * vocab));
+    return logit_rows(step, row, first, count);
   };
   const std::int64_t last = row.first_token + row.tokens - 1;
   if (row.context_rows) {
@@ -86,7 +92,7 @@ void StepRunner::hand_out_rows(const Step& step, const ScheduledRow& row) {
     sequence.delivered_rows = std::max(end, sequence.delivered_rows);
   }
   const bool handed_out = row.context_rows && spec.context_logits && last < sequence.prompt_length;
-  if (spec.generation_logits && row.draws && !handed_out)
+  if (spec.generation_logits && row.draws && !handed_out && !sequence.request->beams)
     spec.sink->on_logits(sequence.sample, last, rows_at(row.logit_rows - 1, 1), vocab);
 }
 
@@ -122,7 +128,9 @@ void StepRunner::release_held(ActiveRequest& request) {
   }
 }
 
-void StepRunner::take_candidates(Sequence& sequence, const SequenceResult& result, double now) {
+void StepRunner::take_candidates(const Step& step, const ScheduledRow& row,
+                                 const SequenceResult& result, double now) {
+  const Sequence& sequence = *row.sequence;
   ActiveRequest& request = *sequence.request;
   if (cache_.in_doubt()) return;  // the search begins anew
   if (request.timing.first_token_seconds == 0)
@@ -132,15 +140,22 @@ void StepRunner::take_candidates(Sequence& sequence, const SequenceResult& resul
   TENON_CHECK(!result.top_logprobs.empty(), ErrorCode::kInternal,
               "[beams] the step gave no candidates");
   request.candidates[beam] = result.top_logprobs.front();
+  if (request.spec->generation_logits) {
+    if (request.candidate_logits.size() <= beam) request.candidate_logits.resize(beam + 1);
+    const std::span<const float> logits = logit_rows(step, row, row.logit_rows - 1, 1);
+    request.candidate_logits[beam].assign(logits.begin(), logits.end());
+  }
   if (request.candidates_due > 0) return;
-  const std::vector<BeamSearch::Beam> next = request.beams->advance(request.candidates);
+  const std::vector<BeamSearch::Beam> next =
+      request.beams->advance(request.candidates, request.candidate_logits);
   request.candidates.clear();
+  request.candidate_logits.clear();
   TENON_CHECK(!request.beams->stuck(), ErrorCode::kInvalidArgument, kNoTokenMayFollow);
   totals_.generated_tokens += next.size();
   if (request.beams->done() || next.empty())
-    finish_beams(request, FinishReason::kLength, now);
-  else
-    apply_beams(request, next, scheduler_, cache_, now);
+    return finish_beams(request, FinishReason::kLength, now);
+  apply_beams(request, next, scheduler_, cache_, now);
+  constrain_beams(request);
 }
 
 void StepRunner::finish_beams(ActiveRequest& request, FinishReason reason, double now) {
@@ -156,13 +171,25 @@ void StepRunner::finish_beams(ActiveRequest& request, FinishReason reason, doubl
     const auto at = static_cast<std::size_t>(i);
     const bool found = at < best.size();
     if (found) try {
-        request.spec->sink->on_beam(i, best[at].tokens, best[at].logprobs,
-                                    static_cast<float>(best[at].score));
+        hand_out_beam(request, i, best[at]);
       } catch (...) {
         // It ends all the same, and nobody is left to tell.
       }
     tell_finish(request, i, found ? best[at].reason : reason, nullptr, now);
   }
+}
+
+void StepRunner::hand_out_beam(const ActiveRequest& request, int beam,
+                               BeamSearch::Finished& found) {
+  const Request& spec = *request.spec;
+  SequenceResult result{std::move(found.tokens), std::move(found.logprobs), {}};
+  if (spec.sampling.logprobs.value_or(0) > 0)
+    for (const auto& row : found.rows) result.top_logprobs.push_back(row->top);
+  spec.sink->on_beam(beam, result, static_cast<float>(found.score));
+  if (!spec.generation_logits) return;
+  auto position = static_cast<std::int64_t>(spec.input_ids.size()) - 1;
+  for (const auto& row : found.rows)
+    spec.sink->on_logits(beam, position++, row->logits, session_.traits().vocab_size);
 }
 
 void StepRunner::finish(Sequence& sequence, FinishReason reason, const Error* error, double now) {

@@ -54,8 +54,11 @@ void StepRunner::step_failed(Step& step, Step* newer, const Error& error, double
   undo(step);
   if (newer != nullptr) undo(*newer);
   // Blocks that it was to write, copy or swap can be found since it was issued, and others may hold
-  // them already.
-  cache_.doubt();
+  // them already. With a worker process all of the cache is gone.
+  if (worker_went)
+    cache_.doubt();
+  else
+    cache_.doubt_recent();
   using Part = ActiveRequest::Part;
   if (session_.device_lost()) {
     failure_ = error;
@@ -128,6 +131,7 @@ bool StepRunner::restart_beams(ActiveRequest& request, double now) {
     for (auto& sequence : request.sequences) {
       sequence->tokens = spec.input_ids;
       sequence->beam = 0;
+      if (spec.options.constraint) sequence->constraint = spec.options.constraint->fresh();
     }
   } catch (...) {
     const Error error = current_error();
@@ -135,17 +139,18 @@ bool StepRunner::restart_beams(ActiveRequest& request, double now) {
     return false;
   }
   request.candidates.clear();
+  request.candidate_logits.clear();
   request.candidates_due = 0;
   return true;
 }
 
 /// The cache is in doubt: what is in flight lands, then everything that goes on waits for its turn
-/// over an empty cache, and computes its tokens anew.
+/// again, and computes anew what the cache does not have of it any more.
 void StepRunner::start_over(const std::function<double()>& clock) {
   while (flying_) iterate_landing(clock);
   const double now = clock();
   scheduler_.reset();
-  cache_.reset();
+  cache_.reset(now);
   using State = Sequence::State;
   for (auto& [id, request] : requests_) {
     Sequence& first = *request->sequences.front();

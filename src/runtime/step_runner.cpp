@@ -256,6 +256,7 @@ bool StepRunner::iterate_landing(const std::function<double()>& clock) {
 /// late, since a row wants the host's help or the step's outputs.
 bool StepRunner::issue(Step& step, const std::function<double()>& clock) {
   step.issued = clock();
+  cache_.begin_step();
   scheduler_.plan(step.issued, step.rows);
   const double planned = clock();
   host_times_.plan = planned - step.issued;

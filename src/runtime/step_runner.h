@@ -118,7 +118,11 @@ class StepRunner {
   void commit(const ScheduledRow& row, double now);
   void hand_out_rows(const Step& step, const ScheduledRow& row);
   void take_token(Sequence& sequence, const SequenceResult& result, double now);
-  void take_candidates(Sequence& sequence, const SequenceResult& result, double now);
+  static std::span<const float> logit_rows(const Step& step, const ScheduledRow& row,
+                                           std::int64_t first, std::int64_t count);
+  void take_candidates(const Step& step, const ScheduledRow& row, const SequenceResult& result,
+                       double now);
+  void hand_out_beam(const ActiveRequest& request, int beam, BeamSearch::Finished& found);
   void release_held(ActiveRequest& request);
   void finish_beams(ActiveRequest& request, FinishReason reason, double now);
   void finish(Sequence& sequence, FinishReason reason, const Error* error, double now);

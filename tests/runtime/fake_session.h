@@ -334,7 +334,7 @@ class FakeSession : public Session {
     std::stable_sort(all.begin(), all.end(), [](const TokenLogprob& a, const TokenLogprob& b) {
       return a.logprob > b.logprob;
     });
-    const auto count = beam_candidates(slot.sampling.beam_width, slot.end_ids);
+    const auto count = listed_tokens(slot.sampling, slot.end_ids);
     all.resize(std::min(all.size(), static_cast<std::size_t>(count)));
     return all;
   }

@@ -37,6 +37,9 @@ class SimulatedMemory {
     const auto g = static_cast<std::size_t>(command.group);
     const auto from = static_cast<std::size_t>(command.source);
     const auto to = static_cast<std::size_t>(command.destination);
+    const bool to_device = command.kind == CacheCommand::Kind::kCopyBlock ||
+                           command.kind == CacheCommand::Kind::kSwapIn;
+    for (std::uint64_t& each : (to_device ? device_ : swapped_)[g].at(to)) note(each);
     switch (command.kind) {
       case CacheCommand::Kind::kCopyBlock: device_[g].at(to) = device_[g].at(from); break;
       case CacheCommand::Kind::kSwapOut: swapped_[g].at(to) = device_[g].at(from); break;
@@ -49,10 +52,25 @@ class SimulatedMemory {
         .at(static_cast<std::size_t>(block))
         .at(static_cast<std::size_t>(offset));
   }
+  /// It changes in the step at hand.
+  void note(std::uint64_t& entry) { changed_.push_back(&entry); }
+  void next_step() {
+    changed_before_.swap(changed_);
+    changed_.clear();
+  }
+  /// The step at hand and the one before failed: what they were to change holds no content.
+  void spoil() {
+    for (auto* changed : {&changed_, &changed_before_}) {
+      for (std::uint64_t* entry : *changed) *entry = 0;
+      changed->clear();
+    }
+  }
 
  private:
   using Block = std::vector<std::uint64_t>;
   std::size_t size_;
+  std::vector<std::uint64_t*> changed_;
+  std::vector<std::uint64_t*> changed_before_;
   std::vector<std::vector<Block>> device_;
   std::vector<std::vector<Block>> swapped_;
 };
@@ -126,6 +144,19 @@ class CacheModel {
     for (const Planned& each : planned_) each.sequence->cached = each.end;
     for (const Planned& each : one_step_behind ? before : planned_) commit(each);
     planned_.clear();
+    next_step();
+  }
+
+  /// The step that ran last failed, and the one before with it: no sequence is left.
+  void fail() {
+    memory_.spoil();
+    planned_.clear();
+    to_commit_.clear();
+    cache.doubt_recent();
+    EXPECT_TRUE(cache.in_doubt());
+    cache.reset(now);
+    EXPECT_FALSE(cache.in_doubt());
+    next_step();
   }
 
   /// One token at a time, or a chunk, until every known token is cached.
@@ -166,6 +197,11 @@ class CacheModel {
     bool late;
   };
 
+  void next_step() {
+    memory_.next_step();
+    cache.begin_step();
+  }
+
   void commit(const Planned& each) {
     std::int64_t known = each.end - (each.late ? 1 : 0);
     if (one_step_behind) known -= known % settings_.tokens_per_block;
@@ -193,10 +229,14 @@ class CacheModel {
   void write(const Planned& planned) {
     for (std::size_t g = 0; g < settings_.groups.size(); ++g)
       for (std::int64_t p = planned.begin; p < planned.end; ++p)
-        entry(*planned.sequence, g, p) = content_of(planned.sequence->tokens, p);
+        write(entry(*planned.sequence, g, p), content_of(planned.sequence->tokens, p));
     for (std::size_t g = 0; g < settings_.groups.size(); ++g)
       for (std::int64_t p = planned.end; p < planned.end + planned.drafts; ++p)
-        entry(*planned.sequence, g, p) = 0;
+        write(entry(*planned.sequence, g, p), 0);
+  }
+  void write(std::uint64_t& entry, std::uint64_t content) {
+    memory_.note(entry);
+    entry = content;
   }
 
   void read(const Planned& planned) {

@@ -31,6 +31,7 @@ class Workload {
       for (std::size_t s = running_.size(); s-- > 0;)
         if (running_[s]->cached >= running_[s]->reserve + 2 || chance(0.06)) release(s);
       if (chance(0.01)) model_.cache.clear_reusable();
+      if (chance(failures)) fail();
       model_.cache.check_invariants();
     }
     while (!running_.empty()) release(0);
@@ -49,6 +50,7 @@ class Workload {
   }
 
   const KvCache& cache() const { return model_.cache; }
+  double failures = 0;  ///< how likely a step fails
 
  private:
   bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random_) < p; }
@@ -115,6 +117,14 @@ class Workload {
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(s));
   }
 
+  void fail() {
+    for (const auto& sequence : running_)
+      if (!sequence->tokens.empty()) finished_.push_back(sequence->tokens);
+    running_.clear();
+    model_.fail();
+    EXPECT_EQ(model_.cache.statistics().used_blocks, 0);
+  }
+
   std::mt19937 random_;
   KvCacheSettings settings_;
   CacheModel model_;
@@ -132,11 +142,13 @@ KvCacheSettings settings_with(std::vector<KvCacheGroup> groups) {
 }
 
 // What the workloads of a shape came to, so that none passes by doing nothing.
-KvCacheStatistics run_workloads(const KvCacheSettings& settings, int count, int steps = 40) {
+KvCacheStatistics run_workloads(const KvCacheSettings& settings, int count, int steps = 40,
+                                double failures = 0) {
   KvCacheStatistics sum;
   for (int seed = 0; seed < count; ++seed) {
     SCOPED_TRACE(seed);
     Workload workload(settings, static_cast<std::uint32_t>(seed));
+    workload.failures = failures;
     try {
       workload.run(steps);
     } catch (const std::exception& error) {
@@ -226,6 +238,19 @@ TEST(KvCacheRandom, NoPartialReuse) {
   KvCacheSettings settings = settings_with({{.blocks = 20}});
   settings.partial_reuse = false;
   run_workloads(settings, 100);
+}
+
+TEST(KvCacheRandom, StepsThatFailLeaveWhatWasThereBefore) {
+  const std::vector<std::vector<KvCacheGroup>> shapes = {
+      {{.blocks = 18}},
+      {{.blocks = 18, .host_blocks = 5, .disk_blocks = 4}},
+      {{.window = 7, .blocks = 18, .host_blocks = 4}},
+      {{.window = 5, .blocks = 20, .host_blocks = 3}, {.blocks = 20, .host_blocks = 5}},
+      {{.blocks = 16, .host_blocks = 4}, {.blocks = 22, .disk_blocks = 3}, {.blocks = 20}}};
+  for (const std::vector<KvCacheGroup>& groups : shapes) {
+    const KvCacheStatistics sum = run_workloads(settings_with(groups), 100, 60, 0.2);
+    EXPECT_GT(sum.reused_tokens, 1000U);
+  }
 }
 
 TEST(KvCacheRandom, LongWorkload) {

@@ -25,8 +25,8 @@ class QuietSink : public RequestSink {
     mine.insert(mine.end(), result.tokens.begin(), result.tokens.end());
     return Verdict::kContinue;
   }
-  void on_beam(int beam, std::span<const std::int32_t> ids, std::span<const float>,
-               float) override {
+  void on_beam(int beam, const SequenceResult& result, float) override {
+    const std::vector<std::int32_t>& ids = result.tokens;
     tokens[static_cast<std::size_t>(beam)].assign(ids.begin(), ids.end());
   }
   void on_logits(int, std::int64_t, std::span<const float> rows, std::int64_t vocab) override {

@@ -38,9 +38,9 @@ class Recorder : public RequestSink {
   void on_embedding(std::span<const float> values) override {
     embedding.assign(values.begin(), values.end());
   }
-  void on_beam(int beam, std::span<const std::int32_t> ids, std::span<const float>,
-               float score) override {
-    tokens[beam].assign(ids.begin(), ids.end());
+  void on_beam(int beam, const SequenceResult& result, float score) override {
+    tokens[beam] = result.tokens;
+    beams[beam] = result;
     scores[beam] = score;
   }
   void on_timing(const RequestTiming& t) override { timing = t; }
@@ -54,6 +54,7 @@ class Recorder : public RequestSink {
   std::map<int, std::vector<std::int32_t>> tokens;
   std::map<int, FinishReason> reasons;
   std::map<int, float> scores;
+  std::map<int, SequenceResult> beams;
   std::map<std::int64_t, SequenceResult> prompt_logprobs;
   std::map<std::pair<int, std::int64_t>, std::vector<float>> logits;
   std::vector<float> embedding;

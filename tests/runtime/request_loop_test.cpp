@@ -53,9 +53,8 @@ class Client : public RequestSink {
   }
   void on_embedding(std::span<const float>) override { may_throw(Method::kEmbedding); }
   void on_output(const std::string&, const Tensor&) override { may_throw(Method::kOutput); }
-  void on_beam(int beam, std::span<const std::int32_t> ids, std::span<const float>,
-               float) override {
-    tokens[beam].assign(ids.begin(), ids.end());
+  void on_beam(int beam, const SequenceResult& result, float) override {
+    tokens[beam] = result.tokens;
     may_throw(Method::kBeam);
   }
   void on_timing(const RequestTiming& told) override {

@@ -9,6 +9,7 @@
 
 #include "fake_session.h"
 #include "recorder.h"
+#include "runtime/output_rules.h"
 
 namespace tenon {
 namespace {
@@ -281,6 +282,25 @@ TEST(StepRunner, BlocksOfAFailedStepAreNotFoundAgain) {
   }
 }
 
+TEST(StepRunner, WhatWasWrittenBeforeAFailedStepIsFoundAgain) {
+  Bench bench({.vocab = 99});
+  bench.session.poison = {99};
+  const std::vector<std::int32_t> prompt(40, 5);  // five blocks
+  bench.add(prompt, 10);
+  bench.run();
+  const auto good = bench.add({1, 2, 3}, 30);
+  for (int i = 0; i < 4; ++i) bench.iterate();
+  const auto bad = bench.add({1, 2, 99}, 10);
+  bench.run();
+  EXPECT_EQ(bad->reasons.at(0), FinishReason::kError);
+  EXPECT_EQ(good->tokens[0], expected_output({1, 2, 3}, 30, 99));
+  const std::uint64_t found_before = bench.runner.cache().statistics().reused_tokens;
+  const auto later = bench.add(prompt, 10);
+  bench.run();
+  EXPECT_EQ(later->tokens[0], expected_output(prompt, 10, 99));
+  EXPECT_EQ(bench.runner.cache().statistics().reused_tokens - found_before, 39U);
+}
+
 TEST(StepRunner, ABrokenSessionIsCondemned) {
   Bench bench;
   const auto first = bench.add({1, 2, 3}, 40);
@@ -328,48 +348,166 @@ TEST(StepRunner, PrioritiesGoFirstButWaitingMakesUpForThem) {
   EXPECT_EQ(order, (std::vector<int>{1, 3, 2, 4}));
 }
 
-TEST(StepRunner, BeamsShareAndPartWithTheirBlocksKept) {
-  // Scores of the fake model's sequences, worked out by trying every beam by hand.
-  const std::vector<std::int32_t> prompt = {3, 1, 4, 1, 5, 9, 2, 6, 5};
-  const int width = 3;
-  const int steps = 20;
-  struct Path {
-    std::vector<std::int32_t> tokens;
-    double score = 0;
-  };
+/// The beams of the fake model, worked out by trying every continuation that `may_follow` an
+/// output.
+struct Path {
+  std::vector<std::int32_t> tokens;
+  double score = 0;
+};
+std::vector<Path> beams_by_hand(
+    const std::vector<std::int32_t>& prompt, std::size_t width, int steps,
+    const std::function<bool(std::span<const std::int32_t>, std::int32_t)>& may_follow) {
   std::vector<Path> beams = {{prompt, 0}};
   for (int step = 0; step < steps; ++step) {
     std::vector<Path> next;
     for (const Path& beam : beams) {
-      const auto logits = test::fake_logits(test::prefix_hash(beam.tokens), 100);
+      std::vector<float> logits = test::fake_logits(test::prefix_hash(beam.tokens), 100);
+      const std::span<const std::int32_t> output = std::span(beam.tokens).subspan(prompt.size());
+      for (std::int32_t t = 0; t < 100; ++t)
+        if (!may_follow(output, t)) logits[static_cast<std::size_t>(t)] = -INFINITY;
       double total = 0;
       for (const float logit : logits) total += std::exp(static_cast<double>(logit));
       for (std::int32_t t = 0; t < 100; ++t) {
+        const double logit = logits[static_cast<std::size_t>(t)];
+        if (std::isinf(logit)) continue;
         next.push_back(beam);
         next.back().tokens.push_back(t);
-        next.back().score +=
-            static_cast<double>(logits[static_cast<std::size_t>(t)]) - std::log(total);
+        next.back().score += logit - std::log(total);
       }
     }
     std::stable_sort(next.begin(), next.end(),
                      [](const Path& a, const Path& b) { return a.score > b.score; });
-    next.resize(width);
+    next.resize(std::min(next.size(), width));
     beams = std::move(next);
   }
+  return beams;
+}
+
+void expect_beams(const Recorder& found, const std::vector<Path>& wanted, std::size_t prompt) {
+  ASSERT_EQ(found.tokens.size(), wanted.size()) << found.message;
+  for (std::size_t beam = 0; beam < wanted.size(); ++beam) {
+    const std::vector<std::int32_t>& tokens = wanted[beam].tokens;
+    EXPECT_EQ(found.tokens.at(static_cast<int>(beam)),
+              std::vector<std::int32_t>(tokens.begin() + static_cast<std::ptrdiff_t>(prompt),
+                                        tokens.end()));
+    EXPECT_NEAR(found.scores.at(static_cast<int>(beam)), wanted[beam].score, 1e-4);
+  }
+}
+
+const std::vector<std::int32_t> kBeamPrompt = {3, 1, 4, 1, 5, 9, 2, 6, 5};
+
+void three_beams(Request& request) { request.sampling.beam_width = request.sampling.n = 3; }
+
+TEST(StepRunner, BeamsShareAndPartWithTheirBlocksKept) {
   Bench bench({.blocks = 24});
   const auto beside = bench.add({8, 8}, 30);
-  const auto found = bench.add(prompt, steps, [&](Request& r) {
-    r.sampling.beam_width = width;
-    r.sampling.n = width;
+  const auto found = bench.add(kBeamPrompt, 20, three_beams);
+  bench.run();
+  expect_beams(*found, beams_by_hand(kBeamPrompt, 3, 20, [](auto, auto) { return true; }), 9);
+  EXPECT_EQ(beside->tokens[0], expected_output({8, 8}, 30, 100));
+}
+
+TEST(StepRunner, BeamsTellOfTheLikeliestTokensAndTheLogitsOnTheirWay) {
+  constexpr int kSteps = 12;
+  for (const std::int32_t top : {0, 2, 9}) {  // 6 are what the search itself looks at
+    Bench bench;
+    const auto found = bench.add(kBeamPrompt, kSteps, [&](Request& r) {
+      three_beams(r);
+      r.sampling.logprobs = top;
+      r.generation_logits = top > 0;
+    });
+    bench.run();
+    expect_beams(*found, beams_by_hand(kBeamPrompt, 3, kSteps, [](auto, auto) { return true; }), 9);
+    for (const auto& [beam, result] : found->beams) {
+      ASSERT_EQ(result.logprobs.size(), static_cast<std::size_t>(kSteps));
+      ASSERT_EQ(result.top_logprobs.size(), static_cast<std::size_t>(top > 0 ? kSteps : 0));
+      std::vector<std::int32_t> tokens = kBeamPrompt;
+      for (std::size_t i = 0; i < result.tokens.size(); ++i) {
+        const std::vector<float> logits = test::fake_logits(test::prefix_hash(tokens), 100);
+        const auto wanted = logprobs_of_row(logits, result.tokens[i], top);
+        EXPECT_NEAR(result.logprobs[i], wanted.logprobs[0], 1e-5);
+        if (top > 0) {
+          ASSERT_EQ(result.top_logprobs[i].size(), static_cast<std::size_t>(top));
+          for (std::size_t k = 0; k < result.top_logprobs[i].size(); ++k) {
+            EXPECT_EQ(result.top_logprobs[i][k].token, wanted.top_logprobs[0][k].token);
+            EXPECT_NEAR(result.top_logprobs[i][k].logprob, wanted.top_logprobs[0][k].logprob, 1e-5);
+          }
+          EXPECT_EQ(found->logits.at({beam, static_cast<std::int64_t>(tokens.size()) - 1}), logits);
+        }
+        tokens.push_back(result.tokens[i]);
+      }
+    }
+  }
+}
+
+/// What may come next follows from the sum of all that came.
+class Sums : public TokenConstraint {
+ public:
+  static bool may_follow(std::span<const std::int32_t> output, std::int32_t token) {
+    std::int32_t sum = 0;
+    for (const std::int32_t each : output) sum += each;
+    return token % 5 == (sum + 1) % 5;
+  }
+  std::unique_ptr<TokenConstraint> fresh() const override { return std::make_unique<Sums>(); }
+  void allowed(std::span<std::uint32_t> bits) override {
+    for (std::int32_t t = 0; t < 100; ++t)
+      if (may_follow(accepted_, t)) bits[static_cast<std::size_t>(t / 32)] |= 1U << (t % 32);
+  }
+  void accept(std::int32_t token) override {
+    if (!may_follow(accepted_, token)) throw std::runtime_error("that was not allowed");
+    accepted_.push_back(token);
+  }
+
+ private:
+  std::vector<std::int32_t> accepted_;
+};
+
+TEST(StepRunner, EachBeamHasTheConstraintOfItsOwnWay) {
+  const std::vector<Path> wanted = beams_by_hand(kBeamPrompt, 3, 15, Sums::may_follow);
+  const auto guided = [](Request& r) {
+    three_beams(r);
+    r.options.constraint = std::make_shared<const Sums>();
+  };
+  Bench bench;
+  const auto found = bench.add(kBeamPrompt, 15, guided);
+  bench.run();
+  expect_beams(*found, wanted, 9);
+
+  Bench again;  // a step fails on the way, and the search begins anew
+  again.session.poison = {999};
+  const auto restarted = again.add(kBeamPrompt, 15, guided);
+  for (int i = 0; i < 6; ++i) again.iterate();
+  const auto bad = again.add({999}, 3);
+  again.run();
+  EXPECT_EQ(bad->reasons.at(0), FinishReason::kError);
+  expect_beams(*restarted, wanted, 9);
+  EXPECT_GT(restarted->timing->preemptions, 0);
+}
+
+/// Allows everything; the third token that it is told of is too much.
+class Fragile : public TokenConstraint {
+ public:
+  std::unique_ptr<TokenConstraint> fresh() const override { return std::make_unique<Fragile>(); }
+  void allowed(std::span<std::uint32_t> bits) override { std::ranges::fill(bits, ~0U); }
+  void accept(std::int32_t) override {
+    if (++accepted_ == 3) throw std::runtime_error("the grammar broke");
+  }
+
+ private:
+  int accepted_ = 0;
+};
+
+TEST(StepRunner, AConstraintThatThrowsEndsItsBeamsAlone) {
+  Bench bench;
+  const auto beside = bench.add({8, 8}, 30);
+  const auto broken = bench.add(kBeamPrompt, 15, [](Request& r) {
+    three_beams(r);
+    r.options.constraint = std::make_shared<const Fragile>();
   });
   bench.run();
-  ASSERT_EQ(found->tokens.size(), 3U) << found->message;
-  for (int beam = 0; beam < width; ++beam) {
-    const auto& wanted = beams[static_cast<std::size_t>(beam)];
-    EXPECT_EQ(found->tokens[beam],
-              std::vector<std::int32_t>(wanted.tokens.begin() + 9, wanted.tokens.end()));
-    EXPECT_NEAR(found->scores[beam], wanted.score, 1e-4);
-  }
+  for (int beam = 0; beam < 3; ++beam)
+    EXPECT_EQ(broken->reasons.at(beam), FinishReason::kError) << beam;
+  EXPECT_NE(broken->message.find("the grammar broke"), std::string::npos);
   EXPECT_EQ(beside->tokens[0], expected_output({8, 8}, 30, 100));
 }
 

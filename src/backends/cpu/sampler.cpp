@@ -57,8 +57,7 @@ std::vector<TokenLogprob> continue_beam(std::span<const float> logits, const Sam
   for (std::size_t i = 0; i < logits.size(); ++i)
     scratch.logits[i] = logits[i] * inverse - log_total;
   if (has_processors(state, allowed)) process(state, allowed, scratch.logits);
-  return likeliest(scratch.logits, beam_candidates(state.params.beam_width, state.end_ids.size()),
-                   0.F, scratch);
+  return likeliest(scratch.logits, listed_tokens(state.params, state.end_ids.size()), 0.F, scratch);
 }
 
 }  // namespace tenon::cpu

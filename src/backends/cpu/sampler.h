@@ -25,7 +25,7 @@ SampledToken sample_token(std::span<const float> logits, const SamplingState& st
                           std::int64_t position, std::span<const std::uint32_t> allowed,
                           const SamplerScratch& scratch);
 
-/// The beam_candidates() likeliest continuations of a beam, best first, fewer where fewer are
+/// The listed_tokens() likeliest continuations of a beam, best first, fewer where fewer are
 /// allowed: log-softmax of the logits over temperature (0 counts as 1), then the processors.
 std::vector<TokenLogprob> continue_beam(std::span<const float> logits, const SamplingState& state,
                                         std::span<const std::uint32_t> allowed,

@@ -10,9 +10,8 @@
 namespace tenon::cuda {
 std::int32_t listed_tokens(const SamplingParams& params, std::size_t end_ids,
                            std::int64_t vocabulary) {
-  const std::int64_t wanted = params.beam_width > 1 ? beam_candidates(params.beam_width, end_ids)
-                                                    : params.logprobs.value_or(0);
-  return static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 0, vocabulary));
+  return static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(tenon::listed_tokens(params, end_ids), 0, vocabulary));
 }
 
 SlotSamplings::SlotSamplings(std::int64_t slots, std::int64_t vocabulary, std::int64_t order_limit)
