@@ -110,9 +110,9 @@ void fields(auto& codec, Like<CacheCommand> auto& value) {
 }
 void fields(auto& codec, Like<Batch> auto& value) {
   auto& [updates, commands, slots, token_begin, cached, lengths, sample_row, tokens, positions,
-         logit_rows, encoder_begin] = value;
+         logit_rows, encoder_begin, watched] = value;
   codec(updates, commands, slots, token_begin, cached, lengths, sample_row, tokens, positions,
-        logit_rows, encoder_begin);
+        logit_rows, encoder_begin, watched);
 }
 void fields(auto& codec, Like<LateInputs> auto& value) {
   auto& [allowed, logits] = value;

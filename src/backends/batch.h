@@ -77,6 +77,10 @@ struct Batch {
   // Cross-attention: packed encoder tokens of each sequence; empty where there are none.
   std::vector<std::int32_t> encoder_begin;  ///< [S + 1]
 
+  /// The step may be the one that loses the device: one whose errors come later than the op that
+  /// made them finds out which op it was, at the cost of speed.
+  bool watched = false;
+
   std::int64_t tokens() const { return static_cast<std::int64_t>(token_ids.size()); }
   std::int64_t sequences() const { return static_cast<std::int64_t>(slots.size()); }
 };

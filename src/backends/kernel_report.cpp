@@ -78,4 +78,18 @@ void log_choices(const ProgramDescription& program, std::span<const KernelChoice
     log::note("dispatch", "{} {} x {}", program.name, count, line);
 }
 
+std::vector<std::string> node_labels(const ProgramDescription& program,
+                                     std::span<const KernelChoice> choices) {
+  std::vector<std::string> labels;
+  for (std::size_t i = 0; i < program.nodes.size(); ++i) {
+    const ProgramNode& node = program.nodes[i];
+    const std::string& value =
+        node.outputs.empty() ? program.name
+                             : program.values.at(static_cast<std::size_t>(node.outputs[0])).name;
+    labels.push_back(
+        fmt::format("[{}] \"{}\", kernel {}", name_of(node.op), value, choices[i].kernel));
+  }
+  return labels;
+}
+
 }  // namespace tenon

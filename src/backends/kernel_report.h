@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "backends/backend.h"
 
@@ -28,5 +29,10 @@ std::string reject_by_policy(const KernelPolicy& policy, DataType activation, bo
 /// the values, where they are not the program's own.
 void log_choices(const ProgramDescription& program, std::span<const KernelChoice> choices,
                  std::span<const DataType> storage = {});
+
+/// One a node, for who has to tell which one failed: "[linear] \"layers.0.attention.qkv\", kernel
+/// linear_amx_bf16".
+std::vector<std::string> node_labels(const ProgramDescription& program,
+                                     std::span<const KernelChoice> choices);
 
 }  // namespace tenon

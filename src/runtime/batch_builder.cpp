@@ -121,6 +121,7 @@ Batch build_batch(std::vector<ScheduledRow>& rows, KvCache& cache) {
     row.samples = row.tokens == sequence.pending();
     row.draws = row.samples && (sequence.simple || !sequence.request->spec->embedding);
     row.first_logit_row = begin.logit_row;
+    batch.watched = batch.watched || sequence.alone;
     batch.slots[i] = sequence.slot;
     batch.token_begin[i] = begin.token;
     batch.cached_tokens[i] = static_cast<std::int32_t>(sequence.computed);

@@ -1,6 +1,10 @@
 // The CUDA backend end to end: a transformer layer of fused ops, run by the CPU's backend and by
 // this one through the same interface, in steps cut in different ways.
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
+
+#include <csignal>
+
 #include "backends/cpu/cpu_backend.h"
 #include "cuda_support.h"
 
@@ -297,6 +301,8 @@ TEST(CudaBackend, CopiesAndSwapsBlocks) {
   TENON_NEEDS_GPU();
   ProgramDescription program = layer_program({}, DataType::kFloat32, DataType::kInt8);
   program.cache[0].host_blocks = 4;
+  program.cache[0].disk_blocks = 3;  // 4 to 6
+  program.swap_directory = testing::TempDir();
   Loaded gpu(program, true);
   const SlotUpdate first = start_slot(0);
   step(*gpu.executable, batch_of({{0, 0, prompt_of(20, 1)}}, {first}));
@@ -314,6 +320,66 @@ TEST(CudaBackend, CopiesAndSwapsBlocks) {
       {.kind = Kind::kCopyBlock, .source = 59, .destination = second.tables[0].blocks[1]}};
   step(*gpu.executable, fork);
   EXPECT_LE(largest_difference(logits_of(*gpu.executable), expected), 1e-6F);
+
+  // From memory to file, to file, to memory; straight to file and back, with another between.
+  SlotUpdate third = start_slot(2);
+  third.tables[0].blocks[0] = blocks[0];
+  Batch through_file = batch_of({{2, 20, {9}}}, {third});
+  through_file.commands = {
+      {.kind = Kind::kMoveSwapped, .source = 3, .destination = 6},
+      {.kind = Kind::kMoveSwapped, .source = 6, .destination = 4},
+      {.kind = Kind::kMoveSwapped, .source = 4, .destination = 0},
+      {.kind = Kind::kSwapIn, .source = 0, .destination = 58},
+      {.kind = Kind::kSwapOut, .source = 58, .destination = 5},
+      {.kind = Kind::kSwapOut, .source = blocks[0], .destination = 6},
+      {.kind = Kind::kSwapIn, .source = 5, .destination = third.tables[0].blocks[1]}};
+  step(*gpu.executable, through_file);
+  EXPECT_LE(largest_difference(logits_of(*gpu.executable), expected), 1e-6F);
+}
+
+// The stream finds it out; whoever waits for the step hears of it, and of that step alone.
+TEST(CudaBackend, AFileThatTakesNoMoreFailsItsStep) {
+  TENON_NEEDS_GPU();
+  ProgramDescription program = layer_program();
+  program.cache[0].disk_blocks = 1;
+  program.swap_directory = testing::TempDir();
+  Loaded gpu(program, true);
+  const SlotUpdate first = start_slot(0);
+  Batch batch = batch_of({{0, 0, prompt_of(20, 1)}}, {first});
+  const Batch plain = batch;
+  batch.commands = {{.kind = CacheCommand::Kind::kSwapOut,
+                     .source = first.tables[0].blocks[1],
+                     .destination = 0}};
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit nothing{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &nothing), 0);
+  try {
+    step(*gpu.executable, batch);
+    ADD_FAILURE() << "a block that was not written is no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo) << error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(step(*gpu.executable, plain).sequences.size(), 1U);
+}
+
+TEST(CudaBackend, AWatchedStepWaitsForEachOpAndGivesTheSame) {
+  TENON_NEEDS_GPU();
+  Loaded plain(layer_program(), true);
+  Loaded watched(layer_program(), true);
+  Batch batch = batch_of({{0, 0, prompt_of(20, 1)}}, {start_slot(0)});
+  for (int i = 0; i < 4; ++i) {
+    const StepResult expected = step(*plain.executable, batch);
+    batch.watched = true;
+    const std::int64_t waits = runtime_calls().waits;
+    EXPECT_EQ(step(*watched.executable, batch).sequences[0].tokens, expected.sequences[0].tokens);
+    EXPECT_GT(runtime_calls().waits - waits, 10) << "one a node";
+    EXPECT_EQ(logits_of(*watched.executable), logits_of(*plain.executable));
+    batch = batch_of({{0, 20 + i, {kLastSampledToken}}});
+  }
 }
 
 TEST(CudaBackend, PlanIsWhatLoadDraws) {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "fake_session.h"
 #include "recorder.h"
 #include "runtime/step_runner.h"
@@ -119,6 +121,22 @@ TEST(LostWorker, WhoWasAloneMayTryAgain) {
     EXPECT_EQ(one->tokens[0], expected_output({1, 2, 3}, 20, 90));
     EXPECT_EQ(bench.session.lost, 1U);
   }
+}
+
+TEST(LostWorker, WhatRunsAfterALossIsWatchedUntilItHasRun) {
+  Bench bench;
+  bench.add({1, 2, 3}, 20);
+  bench.add({4, 5}, 20);
+  std::vector<bool> watched;
+  bench.lose_where([&](const Batch& batch) {
+    watched.push_back(batch.watched);
+    return bench.session.steps == 4;
+  });
+  bench.run();
+  ASSERT_GT(watched.size(), 10U);
+  EXPECT_EQ(std::count(watched.begin(), watched.end(), true), 2) << "each of the two, once";
+  EXPECT_FALSE(watched.front());
+  EXPECT_FALSE(watched.back());
 }
 
 TEST(LostWorker, WhoBringsTheNextOneDownTooEndsAndTheOthersGoOn) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backends/cpu/sampler.h"
+#include "backends/kernel_report.h"
 #include "core/check.h"
 #include "core/current_work.h"
 #include "core/half.h"
@@ -125,14 +126,7 @@ void CpuExecutable::place_values() {
     values_[at] = next;
     next += whole_lines(value_bytes(program.values[at], program.limits));
   }
-  for (std::size_t i = 0; i < program.nodes.size(); ++i) {
-    const ProgramNode& node = program.nodes[i];
-    const std::string& value =
-        node.outputs.empty() ? program.name
-                             : program.values[static_cast<std::size_t>(node.outputs.front())].name;
-    labels_.push_back(fmt::format("[{}] \"{}\", kernel {}", name_of(node.op), value,
-                                  parts_.choices.at(i).kernel));
-  }
+  labels_ = node_labels(program, parts_.choices);
   node_inputs_.resize(program.nodes.size());
   node_outputs_.resize(program.nodes.size());
 }

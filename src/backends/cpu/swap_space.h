@@ -1,5 +1,4 @@
-// SwapSpace: swapped blocks of one cache group, in memory and in a file that ends with the process.
-// The file's room is taken when it is made: a disk that is full is an error then, not in a step.
+// SwapSpace: swapped blocks of one cache group, in memory and in a file.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -8,18 +7,16 @@
 #include <memory>
 #include <string>
 
+#include "backends/swap_file.h"
+
 namespace tenon::cpu {
 
 class SwapSpace {
  public:
   /// Blocks [0, host_blocks) in memory, [host_blocks, host_blocks + disk_blocks) in a file in
-  /// `directory`. Throws Error{kInvalidArgument} where there is no directory for them, Error{kIo}
-  /// where the file cannot be made or has no room.
+  /// `directory`. Throws what SwapFile() throws.
   SwapSpace(std::int64_t host_blocks, std::int64_t disk_blocks, std::int64_t block_bytes,
             const std::string& directory);
-  ~SwapSpace();
-  SwapSpace(const SwapSpace&) = delete;
-  SwapSpace& operator=(const SwapSpace&) = delete;
 
   std::int64_t blocks() const { return host_blocks_ + disk_blocks_; }
 
@@ -32,15 +29,12 @@ class SwapSpace {
   std::byte* in_memory(std::int64_t block) const {
     return block < host_blocks_ ? memory_.get() + block * block_bytes_ : nullptr;
   }
-  std::int64_t in_file(std::int64_t block) const { return (block - host_blocks_) * block_bytes_; }
-  void open_file();
 
   std::int64_t host_blocks_;
   std::int64_t disk_blocks_;
   std::int64_t block_bytes_;
-  std::string directory_;
   std::shared_ptr<std::byte> memory_;
-  int file_ = -1;
+  SwapFile file_;
 };
 
 }  // namespace tenon::cpu

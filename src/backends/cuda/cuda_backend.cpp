@@ -2,6 +2,8 @@
 #include "backends/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "backends/cuda/cuda_executable.h"
 #include "backends/cuda/kernel_choice.h"
@@ -16,6 +18,12 @@ namespace {
 constexpr int kLeastCapability = 80;
 // Machine code of kernels and of cuBLASLt, loaded when first used; recorded steps.
 constexpr std::int64_t kForeignBytes = std::int64_t{320} << 20;
+
+// The variable that makes CUDA wait for every launch: recorded steps have to be told.
+bool launches_block() {
+  const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
+  return value != nullptr && *value != '\0' && std::string_view(value) != "0";
+}
 
 class CudaBackend final : public Backend {
  public:
@@ -124,6 +132,7 @@ std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
         parts.kernels.back()->workspace_bytes(program.limits));
   }
   parts.weights = context.finish();
+  parts.watched = launches_block();
   parts.release = release_rows(rows, ledger, owner);
   auto executable = std::make_unique<CudaExecutable>(std::move(parts));
   draw_rows(rows, ledger, owner);

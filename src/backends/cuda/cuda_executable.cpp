@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backends/kernel_report.h"
 #include "core/check.h"
 #include "core/half.h"
 
@@ -88,12 +89,13 @@ CudaExecutable::CudaExecutable(Parts parts)
       state_(parts_.program),
       tables_(parts_.program.slots, parts_.program.cache, StepState::table_stride(parts_.program)),
       cache_(parts_.program.cache, table_places(state_, parts_.program.cache.size()),
-             StepState::table_stride(parts_.program)),
+             StepState::table_stride(parts_.program), parts_.program.swap_directory),
       sampler_(sampler_sizes(parts_.program), state_.last_tokens()),
       uploads_(kUploads),
       results_(std::make_shared<ResultPool>(parts_.program.limits.sequences)) {
   if (parts_.features.cublaslt) blas_ = std::make_unique<CublasLt>(blas_workspace_.data());
   place_values();
+  labels_ = node_labels(parts_.program, parts_.choices);
   check(cudaDeviceSynchronize(), "load a program");  // memory set on the default stream
 }
 
@@ -172,6 +174,7 @@ void CudaExecutable::prepare(const Batch& batch) {
   next_.pieces = StepState::encode(batch, unsent_changes_, padded_sizes(batch), upload);
   if (vocabulary_ > 0) next_.sampler = sampler_.encode(batch, upload);
   next_.batch = batch;
+  next_.watched = parts_.watched || batch.watched;
 }
 
 StepContext CudaExecutable::context() const {
@@ -215,7 +218,22 @@ void CudaExecutable::run_nodes(const StepContext& step) {
     outputs.clear();
     for (const int value : node.inputs) inputs.push_back(at_step(value, step.sizes));
     for (const int value : node.outputs) outputs.push_back(at_step(value, step.sizes));
-    parts_.kernels[i]->launch(inputs, outputs, step);
+    try {
+      parts_.kernels[i]->launch(inputs, outputs, step);
+    } catch (const Error& error) {
+      fail(error.code(), "{}: {}", labels_[i], error.what());
+    }
+    watch(labels_[i]);
+  }
+}
+
+// What the device reports, it reports to whoever waits next: in a watched step that is here.
+void CudaExecutable::watch(const std::string& what) const {
+  if (!step_.watched) return;
+  try {
+    stream_.synchronize();
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", what, error.what());
   }
 }
 
@@ -232,8 +250,9 @@ void CudaExecutable::forward() {
     if (vocabulary_ > 0) sampler_.apply(step_.sampler, upload, stream_.get());
     state_.fill(step_.pieces, upload, stream_.get());
     unsent_changes_.clear();
+    watch("[step] cache blocks, tables and inputs");
     const StepContext step = context();
-    if (is_decode(step_.batch))
+    if (is_decode(step_.batch) && !step_.watched)
       recorded_.run(step.sizes.sequences, stream_.get(), [&] { run_nodes(step); });
     else
       run_nodes(step);
@@ -255,11 +274,12 @@ std::shared_ptr<StepHandle> CudaExecutable::sample(const LateInputs& late) {
                         *place, stream_.get());
       else
         std::fill_n(place->memory.as<SampledSequence>(), sequences, SampledSequence{});
+      watch("[sampler]");
       place->ready.record(stream_.get());
     } catch (...) {
       error_ = std::current_exception();
     }
-  return std::make_shared<CudaStep>(std::move(place), sequences, error_);
+  return std::make_shared<CudaStep>(std::move(place), sequences, cache_.faults(), error_);
 }
 
 Tensor CudaExecutable::read(std::string_view output) {
@@ -281,6 +301,7 @@ Tensor CudaExecutable::read(std::string_view output) {
                           stream_.get()),
           "read an output");
     stream_.synchronize();
+    cache_.faults()->raise();
     if (ref.dtype == DataType::kInt32 || ref.dtype == DataType::kFloat32) return raw;
     Tensor out(DataType::kFloat32, shape);
     convert_to_float(ref.dtype, raw.data(), out.mutable_as<float>(),

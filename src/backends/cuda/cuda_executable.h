@@ -30,6 +30,7 @@ class CudaExecutable final : public Executable {
     std::vector<KernelChoice> choices;
     bool recordable = true;  ///< all kernels are
     Communicator* communicator = nullptr;
+    bool watched = false;    ///< every step is, as if its batch said so
     std::int64_t workspace_bytes = 0;  ///< of kernels
     std::function<void()> release;     ///< gives the memory back to the ledger
   };
@@ -59,6 +60,7 @@ class CudaExecutable final : public Executable {
   void place_values();
   StepSizes padded_sizes(const Batch& batch) const;
   bool is_decode(const Batch& batch) const;
+    bool watched = false;  ///< each op is waited for
   StepContext context() const;
   void run_nodes(const StepContext& step);
   TensorRef at_step(int value, const StepSizes& sizes) const;
@@ -66,12 +68,14 @@ class CudaExecutable final : public Executable {
   Parts parts_;
   int logits_ = -1;  // value index; -1: this rank has none
   std::int64_t vocabulary_ = 0;
+  void watch(const std::string& what) const;
   Stream stream_;
   DeviceBuffer arena_;
   DeviceBuffer workspace_;
   DeviceBuffer blas_workspace_;
   std::unique_ptr<CublasLt> blas_;
-  std::vector<std::byte*> values_;  // where each value lies
+  std::vector<std::byte*> values_;   // where each value lies
+  std::vector<std::string> labels_;  // of the nodes
   StepState state_;
   SlotTables tables_;
   PagedCache cache_;

@@ -56,20 +56,18 @@ std::int64_t PagedCache::bytes(std::span<const CacheGroupDescription> groups) {
 }
 
 PagedCache::PagedCache(std::span<const CacheGroupDescription> groups,
-                       std::span<const std::int32_t* const> tables, std::int32_t table_stride)
-    : groups_(groups.begin(), groups.end()) {
+                       std::span<const std::int32_t* const> tables, std::int32_t table_stride,
+                       const std::string& swap_directory)
+    : groups_(groups.begin(), groups.end()), faults_(std::make_shared<StreamFaults>()) {
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const CacheGroupDescription& group = groups_[g];
-    TENON_CHECK(group.disk_blocks == 0, ErrorCode::kUnsupported,
-                "the CUDA cache does not swap to a file; use host memory alone");
-    if (group.layers.empty()) {
-      swapped_.emplace_back();
-      continue;
-    }
+    const std::int64_t swapped = group.layers.empty() ? 0 : whole_block(group);
+    swapped_.emplace_back(swapped > 0 ? group.host_blocks : 0, swapped > 0 ? group.disk_blocks : 0,
+                          swapped, swap_directory, faults_);
+    if (group.layers.empty()) continue;
     const PoolBytes pool = pool_bytes(group);
     memory_.emplace_back(pool.layer() * static_cast<std::int64_t>(group.layers.size()),
                          "the cache");
-    swapped_.emplace_back(group.host_blocks * whole_block(group), "swapped cache blocks");
     std::byte* next = memory_.back().data();
     for (const std::int64_t index : group.layers) {
       if (index >= static_cast<std::int64_t>(layers_.size()))
@@ -104,32 +102,37 @@ void PagedCache::run(const CacheCommand& command, cudaStream_t stream) {
   if (group.layers.empty()) return;
   using Kind = CacheCommand::Kind;
   const bool from_device = command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapOut;
+  SwappedBlocks& swapped = swapped_[g];
   const bool to_device = command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapIn;
-  const auto within = [](std::int64_t block, std::int64_t blocks) {
+  const auto within = [&](std::int64_t block, bool on_device) {
+    const std::int64_t blocks = on_device ? group.blocks : swapped.blocks();
     TENON_CHECK(block >= 0 && block < blocks, ErrorCode::kInternal,
                 "[cache] block {} of {} is not there", block, blocks);
   };
-  within(command.source, from_device ? group.blocks : group.host_blocks);
-  within(command.destination, to_device ? group.blocks : group.host_blocks);
-  if (command.source == command.destination && from_device == to_device) return;
+  within(command.source, from_device);
+  within(command.destination, to_device);
+  if (command.kind == Kind::kMoveSwapped)
+    return swapped.move(command.source, command.destination, stream);
+  if (command.kind == Kind::kCopyBlock && command.source == command.destination) return;
 
-  const PoolBytes pool = pool_bytes(group);
-  std::byte* const host = swapped_[g].data();
-  std::int64_t offset = 0;  // inside the swapped block
-  const auto move = [&](std::byte* base, std::int64_t block_bytes) {
-    const auto at = [&](bool device, std::int64_t block) {
-      return device ? base + block * block_bytes : host + block * whole_block(group) + offset;
-    };
-    copy(at(to_device, command.destination), at(from_device, command.source), block_bytes, stream);
-    offset += block_bytes;
+  std::byte* outside = command.kind == Kind::kSwapOut  ? swapped.place(command.destination)
+                       : command.kind == Kind::kSwapIn ? swapped.load(command.source, stream)
+                                                       : nullptr;
+  const auto move = [&](void* pool, std::int64_t bytes) {
+    auto* const base = static_cast<std::byte*>(pool);
+    copy(to_device ? base + command.destination * bytes : outside,
+         from_device ? base + command.source * bytes : outside, bytes, stream);
+    if (outside != nullptr) outside += bytes;
   };
   for (const std::int64_t index : group.layers) {
+  const PoolBytes pool = pool_bytes(group);
     const CacheLayer& layer = this->layer(index);
-    move(static_cast<std::byte*>(layer.keys), pool.block);
-    move(static_cast<std::byte*>(layer.values), pool.block);
-    move(reinterpret_cast<std::byte*>(layer.key_scales), pool.scale_block);
-    move(reinterpret_cast<std::byte*>(layer.value_scales), pool.scale_block);
+    move(layer.keys, pool.block);
+    move(layer.values, pool.block);
+    move(layer.key_scales, pool.scale_block);
+    move(layer.value_scales, pool.scale_block);
   }
 }
+  if (command.kind == Kind::kSwapOut) swapped.store(command.destination, stream);
 
 }  // namespace tenon::cuda

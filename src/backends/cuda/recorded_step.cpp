@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/recorded_step.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 namespace tenon::cuda {
@@ -72,8 +74,8 @@ std::shared_ptr<ResultPlace> ResultPool::take() {
 }
 
 CudaStep::CudaStep(std::shared_ptr<ResultPlace> place, std::size_t sequences,
-                   std::exception_ptr error)
-    : place_(std::move(place)), error_(std::move(error)) {
+                   std::shared_ptr<StreamFaults> faults, std::exception_ptr error)
+    : place_(std::move(place)), faults_(std::move(faults)), error_(std::move(error)) {
   result_.sequences.resize(sequences);
 }
 
@@ -91,9 +93,16 @@ const StepResult& CudaStep::wait() {
   if (place_ == nullptr || read_) return result_;
   try {
     place_->ready.synchronize();
-  } catch (...) {
-    error_ = std::current_exception();
-    throw;
+    faults_->raise();
+  } catch (const Error& error) {
+    error_ = std::make_exception_ptr(
+        error.code() == ErrorCode::kInternal
+            ? Error(error.code(), fmt::format("{} (found when the step was done: which op it was "
+                                              "is known where each is waited for, with "
+                                              "CUDA_LAUNCH_BLOCKING=1 or a worker process)",
+                                              error.what()))
+            : error);
+    std::rethrow_exception(error_);
   }
   const auto* sampled = place_->memory.as<const SampledSequence>();
   for (std::size_t s = 0; s < result_.sequences.size(); ++s)

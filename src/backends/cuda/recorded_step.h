@@ -12,6 +12,7 @@
 #include "backends/backend.h"
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/sampler.h"
+#include "backends/cuda/swapped_blocks.h"
 
 namespace tenon::cuda {
 
@@ -53,13 +54,15 @@ class ResultPool : public std::enable_shared_from_this<ResultPool> {
 /// A step whose tokens are on their way, or that failed before they were.
 class CudaStep final : public StepHandle {
  public:
-  CudaStep(std::shared_ptr<ResultPlace> place, std::size_t sequences, std::exception_ptr error);
+  CudaStep(std::shared_ptr<ResultPlace> place, std::size_t sequences,
+           std::shared_ptr<StreamFaults> faults, std::exception_ptr error);
   bool ready() const override;
   const StepResult& wait() override;
 
  private:
   std::shared_ptr<ResultPlace> place_;  // null: nothing was sampled here
   StepResult result_;
+  std::shared_ptr<StreamFaults> faults_;
   bool read_ = false;
   std::exception_ptr error_;
 };
