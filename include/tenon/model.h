@@ -32,7 +32,7 @@ struct TENON_API InputLimits {
   std::int64_t max_batch_size = 1;
   std::int64_t max_input_len = 1024;
   std::int64_t max_seq_len = 2048;
-  bool use_cache = true;
+  bool use_cache = true;  ///< false is not supported yet
   std::int64_t max_beam_width = 1;
   std::int64_t max_num_tokens = 0;  ///< 0: max_batch_size * max_input_len
   std::int64_t prompt_embedding_table_size = 0;

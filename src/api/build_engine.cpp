@@ -25,6 +25,13 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
               "max_beam_width: {} is out of range, expected 1 to 256", build.max_beam_width);
   TENON_CHECK(build.logits_dtype == "float32", ErrorCode::kUnsupported,
               "logits_dtype: {} is not supported yet; use float32", build.logits_dtype);
+  TENON_CHECK(build.remove_input_padding && build.use_paged_context_fmha, ErrorCode::kUnsupported,
+              "{}: batches are always packed and contexts always chunked here; false (\"disable\") "
+              "is not supported",
+              build.remove_input_padding ? "use_paged_context_fmha" : "remove_input_padding");
+  TENON_CHECK(build.opt_num_tokens.value_or(1) <= build.max_num_tokens, ErrorCode::kInvalidArgument,
+              "opt_num_tokens: {} is more than max_num_tokens {}", *build.opt_num_tokens,
+              build.max_num_tokens);
   BuildConfig settled = build;
   if (!settled.max_seq_len)
     settled.max_seq_len = traits.max_position > 0 ? traits.max_position : kUnlimitedPositions;

@@ -4,6 +4,7 @@
 #include "api/build_engine.h"
 #include "api/engine_impl.h"
 #include "checkpoint/engine_directory.h"
+#include "core/check.h"
 
 namespace tenon {
 
@@ -37,8 +38,15 @@ const PretrainedConfig& Engine::config() const { return impl_->source.config; }
 const BuildConfig& Engine::build_config() const { return impl_->build; }
 
 Engine build(const PretrainedModel& model, const BuildConfig& config) {
+  const ModelSource& given = model.impl()->source;
+  TENON_CHECK(
+      given.config.dtype == model.impl()->dtype, ErrorCode::kUnsupported,
+      "{}: config().dtype was changed from {} to {}, but build() takes weights as they are; "
+      "convert the model with --dtype {}",
+      given.name, to_string(model.impl()->dtype), to_string(given.config.dtype),
+      to_string(given.config.dtype));
   auto impl = std::make_shared<Engine::Impl>();
-  impl->source = with_quantization(model.impl()->source);  // its config may have been changed
+  impl->source = with_quantization(given);  // its config may have been changed
   impl->graphs = build_graphs(impl->source, config);
   impl->build = settle_build_config(config, impl->graphs.traits);
   rank_weights(impl->graphs, *impl->source.weights, impl->source.config.mapping);  // refuses early

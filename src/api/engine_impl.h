@@ -13,6 +13,7 @@ namespace tenon {
 
 struct PretrainedModel::Impl {
   ModelSource source;
+  DataType dtype = DataType::kFloat32;  ///< what config.dtype said when the weights were opened
 };
 
 /// Built from a model, or opened from a directory; save() works for both.

@@ -168,9 +168,9 @@ Array Layer::Impl::run(const Array* x, LayerStep step, const Array* encoder) con
 
 Layer::Layer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
   TENON_CHECK(impl_->tp_size >= 1, ErrorCode::kInvalidArgument,
-              "{}: tp_size is {}, expected 1 or "
-              "more",
-              impl_->name, impl_->tp_size);
+              "{}: tp_size is {}, expected 1 or more", impl_->name, impl_->tp_size);
+  TENON_CHECK(impl_->width >= 1 || impl_->ids >= 1, ErrorCode::kInvalidArgument,
+              "{}: the inputs' width is {}, expected 1 or more", impl_->name, impl_->width);
   impl_->descriptions();  // reports what the options get wrong
 }
 Layer::Layer(Layer&&) noexcept = default;
@@ -219,11 +219,12 @@ Array RowLayer::forward(const Array& x, const Sequences& sequences) const {
   if (step.positions.empty())
     for (const std::int32_t length : step.lengths)
       for (std::int32_t i = 0; i < length; ++i) step.positions.push_back(i);
-  TENON_CHECK(step.positions.size() == step.token_ids.size() &&
-                  std::all_of(step.positions.begin(), step.positions.end(),
-                              [](std::int32_t position) { return position >= 0; }),
-              ErrorCode::kInvalidArgument, "{}: positions are {}, expected {} of 0 or more", name,
+  TENON_CHECK(step.positions.size() == step.token_ids.size(), ErrorCode::kInvalidArgument,
+              "{}: there are {} positions, expected one for each of the {} rows of x", name,
               step.positions.size(), rows);
+  for (const std::int32_t position : step.positions)
+    TENON_CHECK(position >= 0, ErrorCode::kInvalidArgument,
+                "{}: positions has {}, expected 0 or more", name, position);
   if (impl_->encoder_width == 0) return impl_->run(&x, std::move(step), nullptr);
 
   check_matrix(sequences.encoder, impl_->encoder_width, name + ": encoder");
@@ -380,6 +381,10 @@ AttentionLayer attention_layer(const AttentionOptions& o, const std::string& nam
                 "{}: a sliding window mask needs sliding_window, which is {}", name,
                 o.sliding_window);
     layer.window = o.sliding_window;
+  } else {
+    TENON_CHECK(o.sliding_window == 0, ErrorCode::kInvalidArgument,
+                "{}: sliding_window is {}, but attention_mask_type is not kSlidingWindowCausal",
+                name, o.sliding_window);
   }
   layer.position = o.position_embedding_type;
   layer.rotary_embedding_dim = o.rotary_embedding_dim;

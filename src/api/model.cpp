@@ -7,9 +7,13 @@
 
 namespace tenon {
 
+/// Of each of prepare_inputs' limits; products of two stay within 64 bits.
+constexpr std::int64_t kMaxInputLimit = std::int64_t{1} << 31;
+
 PretrainedModel PretrainedModel::from_pretrained(std::string_view path_or_id) {
   auto impl = std::make_shared<Impl>();
   impl->source = open_model_source(path_or_id);
+  impl->dtype = impl->source.config.dtype;
   build_graphs(impl->source, BuildConfig{});  // lists every wrong tensor now, not at build()
   return PretrainedModel(std::move(impl));
 }
@@ -17,6 +21,7 @@ PretrainedModel PretrainedModel::from_pretrained(std::string_view path_or_id) {
 PretrainedModel PretrainedModel::from_config(const PretrainedConfig& config, std::uint64_t seed) {
   auto impl = std::make_shared<Impl>();
   impl->source = random_model_source(config, seed);
+  impl->dtype = config.dtype;
   return PretrainedModel(std::move(impl));
 }
 
@@ -35,11 +40,17 @@ PretrainedConfig& PretrainedModel::config() { return impl_->source.config; }
 const PretrainedConfig& PretrainedModel::config() const { return impl_->source.config; }
 
 std::map<std::string, ModelInput> PretrainedModel::prepare_inputs(const InputLimits& limits) const {
-  TENON_CHECK(limits.max_batch_size >= 1 && limits.max_input_len >= 1 && limits.max_beam_width >= 1,
-              ErrorCode::kInvalidArgument,
-              "prepare_inputs: max_batch_size {}, max_input_len {} and max_beam_width {} must each "
-              "be at least 1",
-              limits.max_batch_size, limits.max_input_len, limits.max_beam_width);
+  const auto range = [](const char* field, std::int64_t value, std::int64_t low) {
+    TENON_CHECK(value >= low && value <= kMaxInputLimit, ErrorCode::kInvalidArgument,
+                "prepare_inputs: {} is {}, expected {} to {}", field, value, low, kMaxInputLimit);
+  };
+  range("max_batch_size", limits.max_batch_size, 1);
+  range("max_input_len", limits.max_input_len, 1);
+  range("max_seq_len", limits.max_seq_len, 1);
+  range("max_beam_width", limits.max_beam_width, 1);
+  range("max_num_tokens", limits.max_num_tokens, 0);
+  TENON_CHECK(limits.use_cache, ErrorCode::kUnsupported,
+              "prepare_inputs: use_cache false is not supported yet: decoders have a cache");
   TENON_CHECK(limits.max_input_len <= limits.max_seq_len, ErrorCode::kInvalidArgument,
               "prepare_inputs: max_input_len {} is more than max_seq_len {}", limits.max_input_len,
               limits.max_seq_len);

@@ -5,6 +5,7 @@
 
 #include "api/quantized_weights.h"
 #include "api/random_weights.h"
+#include "checkpoint/config_json.h"
 #include "checkpoint/mapped_weights.h"
 #include "checkpoint/model_files.h"
 #include "core/check.h"
@@ -59,6 +60,14 @@ ModelSource from_checkpoint(const fs::path& directory) {
   return source;
 }
 
+/// A config of a file was checked when it was read; one that a caller gave or changed was not.
+void check_given_config(const PretrainedConfig& config, const std::string& where) try {
+  check_config(config, where);
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::kCorrupt) throw;
+  throw Error(ErrorCode::kInvalidArgument, error.what());  // no file is at fault
+}
+
 }  // namespace
 
 ModelSource open_model_source(std::string_view path_or_id) {
@@ -83,8 +92,10 @@ ModelSource open_model_source(std::string_view path_or_id) {
 ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t seed) {
   ModelSource source;
   source.name = "random weights";
+  const ModelFamily& family = find_model_family(config.architecture);
+  check_given_config(config, source.name);
   source.config = config;
-  const ModelGraphs graphs = find_model_family(config.architecture).build(config, BuildConfig{});
+  const ModelGraphs graphs = family.build(config, BuildConfig{});
   source.weights = make_random_weights(graphs, config.dtype, seed,
                                        quantized_specs(graphs, config.quantization, source.name));
   return source;
@@ -92,8 +103,9 @@ ModelSource random_model_source(const PretrainedConfig& config, std::uint64_t se
 
 ModelSource with_quantization(ModelSource source) {
   if (source.config.quantization.quant_algo.empty()) return source;
-  const ModelGraphs graphs =
-      find_model_family(source.config.architecture).build(source.config, BuildConfig{});
+  const ModelFamily& family = find_model_family(source.config.architecture);
+  check_given_config(source.config, source.name);
+  const ModelGraphs graphs = family.build(source.config, BuildConfig{});
   source.weights =
       quantize_weights(source.weights, graphs, source.config.quantization, source.name);
   return source;
@@ -106,6 +118,7 @@ ModelGraphs build_graphs(const ModelSource& source, const BuildConfig& build) {
       "choose the cache's type when running (kv_cache_dtype)",
       source.name, source.config.quantization.kv_cache_quant_algo);
   const ModelFamily& family = find_model_family(source.config.architecture);
+  check_given_config(source.config, source.name);
   ModelGraphs graphs = family.build(source.config, build);
   std::vector<const Graph*> programs;
   for (const auto& [name, graph] : graphs.programs) {

@@ -68,6 +68,13 @@ constexpr const char* kLater[] = {"--lora_dir",
                                   "--use_fused_mlp",
                                   "--pp_reduce_scatter"};
 
+/// TensorRT-LLM's words for on and off.
+bool enabled(const char* flag, const std::string& word) {
+  TENON_CHECK(word == "enable" || word == "disable", ErrorCode::kInvalidArgument,
+              "tenon build: {}: \"{}\", expected enable or disable", flag, word);
+  return word == "enable";
+}
+
 }  // namespace
 
 int build_command(const Arguments& arguments) {
@@ -114,10 +121,8 @@ int build_command(const Arguments& arguments) {
   if (checkpoint.empty() == model.empty())
     throw Error(ErrorCode::kInvalidArgument,
                 "tenon build: give either --checkpoint_dir or --model_dir");
-  if (padding != "enable" || paged_fmha != "enable")
-    throw Error(ErrorCode::kUnsupported,
-                "tenon build: --remove_input_padding and --use_paged_context_fmha are always "
-                "enabled here; \"disable\" is not supported");
+  build.remove_input_padding = enabled("--remove_input_padding", padding);
+  build.use_paged_context_fmha = enabled("--use_paged_context_fmha", paged_fmha);
   if (all_logits) build.gather_context_logits = build.gather_generation_logits = true;
   const ModelSource source = open_model_source(checkpoint.empty() ? model : checkpoint);
   const BuildReport report = build_engine(source, build, output, workers);

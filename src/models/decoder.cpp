@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "checkpoint/layer_kind.h"
+#include "core/check.h"
 #include "layers/attention_layer.h"
 #include "layers/embedding_layer.h"
 #include "layers/linear_layer.h"
@@ -125,6 +126,14 @@ std::int64_t longest_sequence(const PretrainedConfig& config) {
 }  // namespace
 
 ModelGraphs build_decoder(const PretrainedConfig& config, const BuildConfig&) {
+  TENON_CHECK(
+      config.position_embedding_type != PositionEmbeddingType::kLearnedAbsolute,
+      ErrorCode::kUnsupported,
+      "{}: position_embedding_type {} is not supported: this family has no table of positions",
+      config.architecture, to_string(config.position_embedding_type));
+  for (const auto& entry : config.extra)
+    fail(ErrorCode::kUnsupported, "{}: extra has \"{}\", which this family does not know",
+         config.architecture, entry.first);
   ModelGraphs graphs;
   graphs.programs.emplace("decoder", build_graph(config));
   EngineTraits& traits = graphs.traits;

@@ -100,6 +100,7 @@ TEST_F(Usage, UnknownLogTopicsAreNamed) {
 TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
   for (const auto& words : std::vector<std::vector<std::string>>{
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
+           {"build", "--model_dir", text_model(), "--remove_input_padding", "disable"},
            {"run", text_model(), "--input_text", "a", "--eagle_choices", "2"},
            {"convert", "--model_dir", text_model(), "--smoothquant"}}) {
     const Result result = run(words);

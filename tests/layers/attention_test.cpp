@@ -113,6 +113,17 @@ TEST(AttentionLayers, SayWhatIsWrong) {
   layers::AttentionOptions yarn = options_of(2, AttentionMaskType::kCausal);
   yarn.position_embedding_type = PositionEmbeddingType::kYarn;
   EXPECT_THAT(error_of([&] { layers::Attention{yarn}; }), HasSubstr("\"yarn\""));
+  layers::AttentionOptions unused = options_of(2, AttentionMaskType::kCausal);
+  unused.sliding_window = 4;
+  EXPECT_THAT(error_of([&] { layers::Attention{unused}; }),
+              HasSubstr("sliding_window is 4, but attention_mask_type"));
+  layers::Attention layer(options_of(2, AttentionMaskType::kCausal));
+  give_all(layer, true);
+  const Matrix x = random_matrix(2, 24, 3);
+  EXPECT_THAT(error_of([&] { layer.forward(x.array(), {.positions = {5, -1}}); }),
+              HasSubstr("positions has -1"));
+  EXPECT_THAT(error_of([&] { layer.forward(x.array(), {.positions = {5}}); }),
+              HasSubstr("there are 1 positions, expected one for each of the 2 rows"));
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ TEST(LinearLayers, SayWhatIsWrong) {
                 layer.forward(random_matrix(3, 4, 1).array(), {.sequence_lengths = {1, 1}});
               }),
               HasSubstr("add up to 2, expected the 3 rows"));
-  EXPECT_NE(error_of([] { layers::Linear({.in_features = 0, .out_features = 2}); }), "no error");
+  EXPECT_THAT(error_of([] { layers::Linear({.in_features = 0, .out_features = 2}); }),
+              HasSubstr("width is 0, expected 1 or more"));
   EXPECT_THAT(layer.print(), HasSubstr("linear"));
 }
 
