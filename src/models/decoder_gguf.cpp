@@ -67,9 +67,10 @@ void read_rope(GgufReader& reader, const TensorSource& tensors, bool pairs,
   config.rotary_embedding_dim = rotated == config.head_size ? 0 : rotated;
 
   RopeScaling& scaling = config.rotary_scaling;
-  const double old_factor = reader.number("rope.scale_linear", 1.0);
-  const std::string type = reader.text("rope.scaling.type", old_factor != 1.0 ? "linear" : "none");
-  scaling.factor = reader.number("rope.scaling.factor", old_factor);
+  // A factor without a type is linear, as llama.cpp takes it.
+  scaling.factor = reader.number("rope.scaling.factor", reader.number("rope.scale_linear", 1.0));
+  const std::string type =
+      reader.text("rope.scaling.type", scaling.factor != 1.0 ? "linear" : "none");
   const std::int64_t original = reader.integer("rope.scaling.original_context_length", 0);
   const double amplitude = reader.number("rope.scaling.attn_factor", 1.0);
   if (type == "linear") {

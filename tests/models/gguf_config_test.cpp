@@ -72,6 +72,19 @@ TEST(GgufConfig, EndTokensAreCollected) {
   EXPECT_THAT(read_gguf(files, metadata).eos_token_ids, testing::ElementsAre(2, 7));
 }
 
+TEST(GgufConfig, AScalingFactorWithoutATypeIsLinear) {
+  const ModelFiles files = open_gguf_fixture("llama_text");
+  const auto scaled = [&](const char* key) {
+    GgufMetadata metadata = *files.gguf;
+    metadata.add(key, GgufValue(GgufType::kFloat32, 4.0));
+    return read_gguf(files, metadata).rotary_scaling;
+  };
+  for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    EXPECT_EQ(scaled(key).type, "linear") << key;
+    EXPECT_EQ(scaled(key).factor, 4.0) << key;
+  }
+}
+
 TEST(GgufConfig, UnknownOrUnsupportedKeysAreNamed) {
   const ModelFiles files = open_gguf_fixture("llama_text");
   const auto with = [&](const char* key, GgufValue value) {
