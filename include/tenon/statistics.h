@@ -21,7 +21,7 @@ struct TENON_API IterationStatistics {
   std::int64_t context_requests = 0;     ///< rows of the step that run a prompt
   std::int64_t generation_requests = 0;  ///< rows that continue an output
   std::int64_t context_tokens = 0;
-  std::uint64_t paused_requests = 0;     ///< since the start
+  std::uint64_t paused_requests = 0;     ///< to make room for this step
   std::uint64_t completed_requests = 0;  ///< since the start
   KvCacheStatistics kv_cache{};
 };

@@ -257,7 +257,9 @@ bool StepRunner::iterate_landing(const std::function<double()>& clock) {
 bool StepRunner::issue(Step& step, const std::function<double()>& clock) {
   step.issued = clock();
   cache_.begin_step();
+  const std::uint64_t paused_before = scheduler_.paused();
   scheduler_.plan(step.issued, step.rows);
+  step.paused = scheduler_.paused() - paused_before;
   const double planned = clock();
   host_times_.plan = planned - step.issued;
   if (step.rows.empty()) return false;
@@ -410,7 +412,7 @@ void StepRunner::note_iteration(const Step& step, double now) {
     if (row.context) it.context_tokens += row.tokens;
   }
   totals_.context_tokens += static_cast<std::uint64_t>(it.context_tokens);
-  it.paused_requests = scheduler_.paused();
+  it.paused_requests = step.paused;
   it.completed_requests = totals_.finished_requests;
   it.kv_cache = cache_.statistics();
 }

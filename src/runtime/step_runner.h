@@ -84,8 +84,9 @@ class StepRunner {
     std::shared_ptr<StepHandle> handle;
     Tensor logits;  // where a row wants them
     Tensor hidden;
-    bool counted = false;    // the sequences' counts include it
-    bool forwarded = false;  // the session was given it
+    bool counted = false;      // the sequences' counts include it
+    bool forwarded = false;    // the session was given it
+    std::uint64_t paused = 0;  // by its plan
     double issued = 0;
     double host_seconds = 0;
   };

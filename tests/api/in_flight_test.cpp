@@ -157,6 +157,67 @@ TEST_P(InFlight, CancelledNeighboursChangeNothing) {
 INSTANTIATE_TEST_SUITE_P(Modes, InFlight, testing::Bool(),
                          [](const auto& of) { return of.param ? "Deterministic" : "Greedy"; });
 
+/// Everything that may change how a sequence is computed, at the same time: small chunks of prompts
+/// that share beginnings, requests that are paused, blocks that go to the host's memory and come
+/// back, neighbours that draw, search and vanish, and a program that begins anew.
+class AllAtOnce : public testing::TestWithParam<const char*> {};
+
+TEST_P(AllAtOnce, TheBitsAreThoseOfEachAlone) {
+  const std::string model = data_path(std::string("models/") + GetParam()).string();
+  LlmOptions plain = base(true);
+  plain.executor.kv_cache.enable_block_reuse = false;
+  std::vector<RequestOutput> wanted;
+  {
+    LLM alone(model, plain);
+    for (const Ids& prompt : prompts())
+      wanted.push_back(std::move(alone.generate_ids({prompt}, sampling()).front()));
+  }
+  std::mt19937 random(11);
+  LlmStatistics sum;
+  for (const std::int64_t step_tokens : {11, 40}) {
+    LlmOptions options = base(true);
+    options.max_num_tokens = step_tokens;
+    options.max_seq_len = 16 * 8;
+    options.executor.scheduler_policy = SchedulerPolicy::kMaxUtilization;
+    options.executor.context_chunking = ContextChunking::kEqualProgress;
+    options.executor.kv_cache.max_tokens = 16 * 14;
+    options.executor.kv_cache.host_cache_bytes = 8 << 20;
+    LLM llm(model, options);
+    for (int round = 0; round < 4; ++round) {
+      std::vector<Generation> neighbours;
+      for (const int kind : {0, 1, 2}) {
+        Prompt prompt;
+        prompt.token_ids = prompts()[random() % prompts().size()];
+        SamplingParams params;
+        params.max_tokens = 10;
+        params.seed = random();
+        params.n = kind == 1 ? 2 : 1;
+        params.beam_width = kind == 2 ? 2 : 1;
+        neighbours.push_back(llm.generate_async(prompt, params));
+      }
+      neighbours.erase(neighbours.begin() + static_cast<std::ptrdiff_t>(random() % 3));
+      expect_same(llm.generate_ids(prompts(), sampling()), wanted, true,
+                  std::to_string(step_tokens) + " tokens a step, round " + std::to_string(round));
+      for (Generation& neighbour : neighbours) neighbour.wait();
+    }
+    ASSERT_TRUE(llm.drain(60.0));
+    const LlmStatistics one = llm.statistics();
+    EXPECT_EQ(one.kv_cache.used_blocks, 0);
+    sum.paused_sequences += one.paused_sequences;
+    sum.kv_cache.reused_tokens += one.kv_cache.reused_tokens;
+    sum.kv_cache.copied_blocks += one.kv_cache.copied_blocks;
+    sum.kv_cache.swapped_in_blocks += one.kv_cache.swapped_in_blocks;
+  }
+  EXPECT_GT(sum.paused_sequences, 0U);
+  EXPECT_GT(sum.kv_cache.reused_tokens, 0U);
+  EXPECT_GT(sum.kv_cache.copied_blocks, 0U);
+  EXPECT_GT(sum.kv_cache.swapped_in_blocks, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, AllAtOnce,
+                         testing::Values("llama_text", "mistral_window", "qwen2_layer_types"),
+                         [](const auto& of) { return std::string(of.param); });
+
 /// Sampled tokens depend on the seed and the position alone.
 TEST(InFlightSampling, SeedsGiveTheSameInAnyCompany) {
   LlmOptions options = base(true);

@@ -398,6 +398,25 @@ const std::vector<std::int32_t> kBeamPrompt = {3, 1, 4, 1, 5, 9, 2, 6, 5};
 
 void three_beams(Request& request) { request.sampling.beam_width = request.sampling.n = 3; }
 
+TEST(StepRunner, IterationsCountWhoWasPausedForThem) {
+  Bench bench({.blocks = 12}, {.policy = SchedulerPolicy::kMaxUtilization});
+  for (std::int32_t i = 0; i < 6; ++i) bench.add({i, 2, 3, 4, 5}, 40);
+  std::uint64_t iteration = 0;
+  std::uint64_t paused = 0;
+  int steps_without = 0;
+  while (bench.runner.busy()) {
+    bench.iterate();
+    const IterationStatistics& it = bench.runner.last_iteration();
+    if (it.iteration == iteration) continue;
+    iteration = it.iteration;
+    paused += it.paused_requests;
+    steps_without += it.paused_requests == 0 ? 1 : 0;
+  }
+  EXPECT_GT(paused, 0U);
+  EXPECT_EQ(paused, bench.runner.statistics().paused_sequences);
+  EXPECT_GT(steps_without, 20);
+}
+
 TEST(StepRunner, BeamsShareAndPartWithTheirBlocksKept) {
   Bench bench({.blocks = 24});
   const auto beside = bench.add({8, 8}, 30);
