@@ -36,6 +36,18 @@ std::string in_plain_words(const std::string& message) {
          " times; give it once";
 }
 
+/// The library marks a flag that sets false in its name: "--no_a{false}".
+class PlainFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    constexpr std::string_view kMark = "{false}";
+    std::string name = CLI::Formatter::make_option_name(option, positional);
+    for (std::size_t at = 0; (at = name.find(kMark, at)) != name.npos;)
+      name.erase(at, kMark.size());
+    return name;
+  }
+};
+
 }  // namespace
 
 struct CommandLine::Impl {
@@ -83,6 +95,7 @@ std::string bare_flag(const std::string& argument) {
 CommandLine::CommandLine(std::string name, std::string usage)
     : impl_(std::make_unique<Impl>(usage)) {
   impl_->app.name("tenon " + name);
+  impl_->app.formatter(std::make_shared<PlainFormatter>());
   impl_->app.get_formatter()->column_width(34);
 }
 CommandLine::~CommandLine() = default;

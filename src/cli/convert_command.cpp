@@ -15,6 +15,7 @@ namespace {
 
 /// Flags of TensorRT-LLM's convert_checkpoint.py whose meaning comes later, or has no place here.
 constexpr const char* kLater[] = {"--smoothquant",
+                                  "-sq",
                                   "--per_channel",
                                   "--per_token",
                                   "--int8_kv_cache",

@@ -23,9 +23,9 @@ struct InspectFlags {
 void add_flags(CommandLine& line, InspectFlags& flags) {
   line.positional("model", flags.model,
                   "engine, checkpoint or model directory, .gguf, .safetensors or .bin file, or id");
-  line.option("--engine_dir", flags.engine_dir, "the same, under `run`'s names");
-  line.option("--model_dir", flags.model_dir, "");
-  line.option("--checkpoint_dir", flags.checkpoint_dir, "");
+  line.option("--engine_dir", flags.engine_dir, "what `tenon build` wrote");
+  line.option("--model_dir", flags.model_dir, "Hugging Face directory, .gguf file, or id");
+  line.option("--checkpoint_dir", flags.checkpoint_dir, "what `tenon convert` wrote");
   line.flag("--tensors", flags.tensors, "list every tensor");
   line.flag("--json", flags.json, "print as JSON");
   line.group("Graph");

@@ -2,11 +2,16 @@
 #include "cli/llm_flags.h"
 
 #include "api/session_options.h"
+#include "checkpoint/manifest.h"
 #include "core/check.h"
 #include "core/file.h"
 
 namespace tenon::cli {
 namespace {
+
+/// Where `tenon build` writes where it is not told, and a run looks where it is not: the default
+/// of TensorRT-LLM's tools.
+constexpr const char* kDefaultEngine = "engine_outputs";
 
 /// Flags of TensorRT-LLM's run.py whose meaning comes later, or has no place here.
 constexpr const char* kLater[] = {"--sink_token_length",
@@ -55,7 +60,8 @@ constexpr const char* kLater[] = {"--sink_token_length",
 void ModelFlags::add(CommandLine& line) {
   line.positional("model", positional_, "engine, checkpoint or model directory, .gguf file, or id");
   line.group("Model (one of)");
-  line.option("--engine_dir", engine_dir_, "what `tenon build` wrote");
+  line.option("--engine_dir", engine_dir_,
+              "what `tenon build` wrote [engine_outputs, where it is here]");
   line.option("--model_dir", model_dir_,
               "Hugging Face directory, .gguf file, or id in the local cache");
   line.option("--checkpoint_dir", checkpoint_dir_, "what `tenon convert` wrote");
@@ -94,9 +100,12 @@ std::string ModelFlags::path() const {
                 "two models were named: {} and {}; give one", path, given);
     path = given;
   }
-  TENON_CHECK(!path.empty(), ErrorCode::kInvalidArgument,
-              "no model: give --engine_dir, --model_dir or --checkpoint_dir");
-  return path;
+  if (!path.empty()) return path;
+  TENON_CHECK(is_directory_of(kDefaultEngine, DirectoryKind::kEngine), ErrorCode::kInvalidArgument,
+              "no model: give --engine_dir, --model_dir or --checkpoint_dir (there is no engine "
+              "\"{}\" here)",
+              kDefaultEngine);
+  return kDefaultEngine;
 }
 
 LlmOptions ModelFlags::options() const {

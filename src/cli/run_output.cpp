@@ -113,14 +113,15 @@ std::string figures(const std::vector<RequestOutput>& outputs) {
   // The first token of each sequence belongs to the prompt's time.
   const double decode = total - first;
   const std::size_t sequences = sequences_of(outputs).size();
-  const double rate =
-      tokens > sequences && decode > 0 ? static_cast<double>(tokens - sequences) / decode : 0;
+  const std::string rate =
+      tokens > sequences && decode > 0
+          ? fmt::format(": {:.1f} tokens/s", static_cast<double>(tokens - sequences) / decode)
+          : "";  // the prompt alone was computed
   const MemoryUse memory = memory_use();
   return fmt::format(
-      "{} tokens in {:.2f} s: {:.1f} tokens/s, first token after {:.3f} s; memory {} + {} of "
-      "mapped "
-      "files",
-      tokens, total, rate, first, format_bytes(memory.anonymous), format_bytes(memory.files));
+      "{} token{} in {:.2f} s{}, first token after {:.3f} s; memory {} + {} of mapped files",
+      tokens, tokens == 1 ? "" : "s", total, rate, first, format_bytes(memory.anonymous),
+      format_bytes(memory.files));
 }
 
 MemoryUse memory_use() {

@@ -82,6 +82,25 @@ TEST_F(Run, StreamingPrintsTheSameText) {
   EXPECT_THAT(whole.err, HasSubstr("tokens/s"));
 }
 
+TEST_F(Run, OneTokenHasNoRate) {
+  const Result result = run({"run", engine_, "--input_text", "a", "--max_output_len", "1"});
+  EXPECT_THAT(result.err, HasSubstr("1 token in "));
+  EXPECT_EQ(result.err.find("tokens/s"), result.err.npos);
+}
+
+TEST_F(Run, TakesTheEngineThatBuildMadeHereWhereNoneIsNamed) {
+  const fs::path before = fs::current_path();
+  fs::current_path(folder_);  // the program inherits it
+  const Result none = run({"run", "--input_text", "a"});
+  const Result built = run({"build", "--model_dir", text_model()});
+  const Result result = run({"run", "--input_text", "a", "--max_output_len", "2"});
+  fs::current_path(before);
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err, HasSubstr("engine_outputs"));
+  EXPECT_EQ(built.code, 0) << built.err;
+  EXPECT_EQ(result.code, 0) << result.err;
+}
+
 TEST_F(Run, EveryKindOfInputFileGivesTheSameTokens) {
   const auto expected = ids({"--input_text", "Hello", "--input_text", "the end"});
   ASSERT_EQ(expected.size(), 2U);

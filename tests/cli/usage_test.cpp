@@ -15,6 +15,7 @@ TEST_F(Usage, HelpOfEveryCommand) {
        {"convert", "build", "run", "chat", "bench", "eval", "inspect", "plan", "doctor", "cache"}) {
     EXPECT_THAT(out_of({command, "--help"}), HasSubstr(std::string("tenon ") + command));
     EXPECT_THAT(out_of({"--help"}), HasSubstr(command));
+    EXPECT_EQ(out_of({command, "--help"}).find("{false}"), std::string::npos);
   }
   EXPECT_THAT(out_of({"--version"}), HasSubstr("tenon 0."));
 }
@@ -102,7 +103,8 @@ TEST_F(Usage, OptionsOfLaterVersionsAreRefused) {
            {"build", "--model_dir", text_model(), "--lora_dir", "x"},
            {"build", "--model_dir", text_model(), "--remove_input_padding", "disable"},
            {"run", text_model(), "--input_text", "a", "--eagle_choices", "2"},
-           {"convert", "--model_dir", text_model(), "--smoothquant"}}) {
+           {"convert", "--model_dir", text_model(), "--smoothquant"},
+           {"convert", "--model_dir", text_model(), "-sq", "0.5"}}) {
     const Result result = run(words);
     EXPECT_EQ(result.code, 6) << ::testing::PrintToString(words);
     EXPECT_THAT(result.err, HasSubstr("not supported"));

