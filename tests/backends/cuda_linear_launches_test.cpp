@@ -105,6 +105,7 @@ TEST(CudaLinearLaunches, DecoderLayerTakesSevenBesideAttention) {
   EXPECT_EQ(rope, 1);
   OpCase attending = of_width(kQ);
   attending.reads_cache = true;
+  attending.cache = cache.get();
   const int attention = launches_of(
       Attention{.heads = kHeads, .kv_heads = kKvHeads, .head_dim = kHeadDim, .scale = 0.125F},
       attending, {}, &cache);
