@@ -17,7 +17,7 @@ std::int64_t key_stride(std::int64_t block_tokens) { return (block_tokens + 15) 
 
 bool known(DataType type) {
   return type == DataType::kFloat32 || type == DataType::kFloat16 || type == DataType::kBFloat16 ||
-         type == DataType::kInt8;
+         type == DataType::kFloat8E4M3 || type == DataType::kInt8;
 }
 
 struct PoolBytes {
@@ -30,7 +30,7 @@ std::int64_t whole_lines(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 PoolBytes pool_bytes(const CacheGroupDescription& group) {
   TENON_CHECK(known(group.dtype), ErrorCode::kUnsupported,
-              "a CPU cache holds float32, float16, bfloat16 or int8, not {}",
+              "a CPU cache holds float32, float16, bfloat16, float8_e4m3 or int8, not {}",
               to_string(group.dtype));
   TENON_ASSERT(group.tokens_per_block > 0 && group.kv_heads > 0 && group.head_dim > 0);
   const std::int64_t stride = key_stride(group.tokens_per_block);
@@ -233,6 +233,7 @@ void write_token(const CacheLayer& layer, std::int32_t block, std::int64_t offse
   switch (layer.dtype) {
     case DataType::kFloat32: return scatter<float>(layer, row, offset, key, value);
     case DataType::kInt8: return write_int8(layer, row, offset, key, value);
+    case DataType::kFloat8E4M3: return write_rounded<std::uint8_t>(layer, row, offset, key, value);
     default: return write_rounded<std::uint16_t>(layer, row, offset, key, value);
   }
 }

@@ -7,6 +7,7 @@
 #include "backends/cpu/rope_tables.h"
 #include "backends/cpu/simd_kernels.h"
 #include "core/check.h"
+#include "core/half.h"
 
 namespace tenon::cpu {
 namespace {
@@ -32,6 +33,7 @@ class TokenWriter {
       switch (layer_.dtype) {
         case DataType::kFloat32: write_as<float>(row, offset, key, value, rounded); break;
         case DataType::kInt8: write_int8(row, offset, key, value, rounded); break;
+        case DataType::kFloat8E4M3: write_as<std::uint8_t>(row, offset, key, value, rounded); break;
         default: write_as<std::uint16_t>(row, offset, key, value, rounded); break;
       }
     }
@@ -53,12 +55,18 @@ class TokenWriter {
     for (std::int64_t d = 0; d < layer_.head_dim; ++d) to[d * layer_.key_stride] = from[d];
   }
 
+  void round(const float* from, void* to) const {
+    if (layer_.dtype == DataType::kFloat8E4M3)
+      convert_from_float(layer_.dtype, from, to, static_cast<std::size_t>(layer_.head_dim));
+    else
+      isa_.convert(layer_.dtype, from, to, layer_.head_dim);
+  }
   template <class T>
   void write_as(std::int64_t row, std::int64_t offset, const float* key, const float* value,
                 void* rounded) const {
-    isa_.convert(layer_.dtype, key, rounded, layer_.head_dim);
+    round(key, rounded);
     spread(key_at<T>(row, offset), rounded);
-    isa_.convert(layer_.dtype, value, value_at<T>(row, offset), layer_.head_dim);
+    round(value, value_at<T>(row, offset));
   }
 
   void write_int8(std::int64_t row, std::int64_t offset, const float* key, const float* value,

@@ -18,6 +18,9 @@ struct Half {
 struct Brain {
   std::uint16_t bits;
 };
+struct Float8 {  // E4M3
+  std::uint8_t bits;
+};
 
 inline __m256i first(std::int64_t n) {
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -76,6 +79,17 @@ inline F widen(__m128i bits, const std::int8_t*) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bits));
 }
 
+/// As float16 with the same fields, whose exponents are 8 less.
+inline F widen(__m128i codes, const Float8*) {
+  const __m128i x = _mm_cvtepu8_epi16(codes);
+  const __m128i magnitude = _mm_and_si128(x, _mm_set1_epi16(0x7F));
+  const __m128i nan = _mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F));
+  __m128i half =
+      _mm_or_si128(_mm_slli_epi16(_mm_xor_si128(x, magnitude), 8), _mm_slli_epi16(magnitude, 7));
+  half = _mm_or_si128(half, _mm_and_si128(nan, _mm_set1_epi16(0x7E00)));
+  return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.F));
+}
+
 inline F load(const float* p) { return _mm256_loadu_ps(p); }
 inline F load(const Half* p) {
   return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p);
@@ -84,6 +98,9 @@ inline F load(const Brain* p) {
   return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p);
 }
 inline F load(const std::int8_t* p) {
+  return widen(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), p);
+}
+inline F load(const Float8* p) {
   return widen(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), p);
 }
 

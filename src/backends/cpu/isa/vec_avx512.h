@@ -18,6 +18,9 @@ struct Half {
 struct Brain {
   std::uint16_t bits;
 };
+struct Float8 {  // E4M3
+  std::uint8_t bits;
+};
 
 inline __mmask16 first(std::int64_t n) {
   return n >= 16 ? static_cast<__mmask16>(0xFFFF) : static_cast<__mmask16>((1U << n) - 1U);
@@ -67,6 +70,23 @@ inline F load(const Brain* p) {
 inline F load(const std::int8_t* p) {
   return _mm512_cvtepi32_ps(
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+
+/// As float16 with the same fields, whose exponents are 8 less.
+inline F widen(__m128i codes, const Float8*) {
+  const __m256i x = _mm256_cvtepu8_epi16(codes);
+  const __m256i magnitude = _mm256_and_si256(x, _mm256_set1_epi16(0x7F));
+  const __m256i nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7F));
+  __m256i half = _mm256_or_si256(_mm256_slli_epi16(_mm256_xor_si256(x, magnitude), 8),
+                                 _mm256_slli_epi16(magnitude, 7));
+  half = _mm256_or_si256(half, _mm256_and_si256(nan, _mm256_set1_epi16(0x7E00)));
+  return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.F));
+}
+inline F load(const Float8* p) {
+  return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p);
+}
+inline F load(const Float8* p, std::int64_t n) {
+  return widen(_mm_maskz_loadu_epi8(first(n), p), p);
 }
 
 /// The first n of the elements at p, zero beyond.
