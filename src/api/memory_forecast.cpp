@@ -2,10 +2,12 @@
 #include "api/memory_forecast.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 
 #include "api/serving_model.h"
 #include "api/session_options.h"
+#include "checkpoint/manifest.h"
 #include "core/check.h"
 #include "core/process_memory.h"
 
@@ -70,7 +72,12 @@ FittingSizes sizes_that_fit(const Engine::Impl& engine, const SessionOptions& op
       largest(longest, [&](std::int64_t n) { return fits(options.max_sequences, n); })};
 }
 
-std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionOptions& options) {
+std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionOptions& given) {
+  SessionOptions options = given;
+  if (is_directory_of(engine.source.name, DirectoryKind::kEngine))
+    options.tactics.folders.insert(
+        options.tactics.folders.begin(),
+        (std::filesystem::absolute(engine.source.name) / kTacticFolder).string());
   try {
     return Session::load(engine.graphs, engine.source.weights, options);
   } catch (const Error& error) {

@@ -32,7 +32,8 @@ struct FittingSizes {
 };
 FittingSizes sizes_that_fit(const Engine::Impl& engine, const SessionOptions& options);
 
-/// Session::load; an Error{kResourceExhausted} says the sizes that would fit too.
+/// Session::load; an Error{kResourceExhausted} says the sizes that would fit too. What is measured
+/// of kernels is kept in the engine's own directory first, where it has one.
 std::unique_ptr<Session> load_session(const Engine::Impl& engine, const SessionOptions& options);
 
 MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions& options);

@@ -6,9 +6,13 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "api/engine_cache.h"
 #include "core/check.h"
 #include "core/dtype.h"
+#include "core/nearest_name.h"
 #include "engine/backend_factory.h"
 
 namespace tenon {
@@ -40,6 +44,29 @@ void check_seconds(const char* field, std::optional<double> seconds) {
               "{}: {} is no time limit, expected seconds above 0", field, seconds.value_or(0));
 }
 
+constexpr std::pair<const char*, TacticMode> kTacticModes[] = {
+    {"auto", TacticMode::kAuto}, {"off", TacticMode::kOff}, {"refresh", TacticMode::kRefresh}};
+
+TacticMode tactic_mode(const std::string& name) {
+  std::vector<std::string> known;
+  for (const auto& [text, mode] : kTacticModes) {
+    if (name == text) return mode;
+    known.emplace_back(text);
+  }
+  fail(ErrorCode::kInvalidArgument, "tactics: \"{}\" is not known{}; expected auto, off or refresh",
+       name, did_you_mean(name, known));
+}
+
+/// The cache folder's place of what was measured, for engines that cannot keep it themselves.
+std::vector<std::string> tactic_folders(const LlmOptions& options) {
+  if (!options.use_cache_folder) return {};
+  try {
+    return {(cache_folder() / kTacticFolder).string()};
+  } catch (const Error&) {  // no place for a cache folder: what is built is not kept either
+    return {};
+  }
+}
+
 }  // namespace
 
 /// What the session does not look at. The cache's fields are checked where its size is found.
@@ -55,6 +82,7 @@ void check_options(const LlmOptions& options) {
   check_at_least("max_beam_width", executor.max_beam_width, 0);
   check_at_least("iter_stats_max_iterations", executor.iter_stats_max_iterations, 0);
   check_at_least("event_buffer_size", executor.kv_cache.event_buffer_size, 0);
+  tactic_mode(options.tactics);
   check_seconds("queue_seconds", executor.queue_seconds);
   check_seconds("total_seconds", executor.total_seconds);
   TENON_CHECK(
@@ -92,6 +120,8 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
   session.kv_cache = options.executor.kv_cache;
   if (options.kv_cache_tokens) session.kv_cache.max_tokens = options.kv_cache_tokens;
   session.taps = {options.taps.begin(), options.taps.end()};
+  session.tactics.mode = tactic_mode(options.tactics);
+  session.tactics.folders = tactic_folders(options);
   return session;
 }
 

@@ -9,6 +9,8 @@
 namespace tenon {
 
 inline constexpr int kMaxThreads = 1024;  ///< of a run
+/// Where an engine's directory, and the cache folder, keep what was measured of kernels.
+inline constexpr const char* kTacticFolder = "tactics";
 
 /// What the run asks for, else what the engine was built with, else defaults that suit the machine.
 /// Throws Error{kUnsupported} naming a data type that does not serve, Error{kInvalidArgument}

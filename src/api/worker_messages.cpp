@@ -37,10 +37,10 @@ void fields(auto& codec, Like<ExecutorConfig> auto& value) {
 void fields(auto& codec, Like<LlmOptions> auto& value) {
   [[maybe_unused]] auto& [mapping, device, threads, pin, batch, step_tokens, length, cache_tokens,
                           memory_limit, cache_type, activation_type, deterministic, context_logits,
-                          isa, taps, chat_template, executor, cache_folder] = value;
+                          isa, taps, chat_template, executor, cache_folder, tactics] = value;
   codec(mapping, device, threads, pin, batch, step_tokens, length, cache_tokens, memory_limit,
         cache_type, activation_type, deterministic, context_logits, isa, taps, executor,
-        cache_folder);
+        cache_folder, tactics);
 }
 void fields(auto& codec, Like<WorkerLoad> auto& value) {
   auto& [path, identity, options] = value;
@@ -51,11 +51,11 @@ void fields(auto& codec, Like<KernelPolicy> auto& value) {
   auto& [activation, deterministic, isa] = value;
   codec(activation, deterministic, isa);
 }
-/// Ranks of a worker are threads of it.
+/// Ranks of a worker are threads of it. What its kernels were measured to be is its own.
 void fields(auto& codec, Like<SessionOptions> auto& value) {
   [[maybe_unused]] auto& [device, mapping, threads, pin, policy, cache_type, per_block, step_tokens,
                           sequences, length, input_length, all_logits, cache, limit, device_memory,
-                          taps, program, communicators] = value;
+                          taps, tactics, program, communicators] = value;
   codec(device, mapping, threads, pin, policy, cache_type, per_block, step_tokens, sequences,
         length, input_length, all_logits, cache, limit, device_memory, taps, program);
 }

@@ -74,6 +74,10 @@ void ModelFlags::add(CommandLine& line) {
   line.flag("--no_pin", no_pin_, "leave threads where the system puts them");
   line.option("--tp_size", options_.mapping.tp_size, "tensor-parallel ranks, threads here [1]");
   line.option("--pp_size", options_.mapping.pp_size, "pipeline stages, threads here [1]");
+  line.option(
+      "--tactics", options_.tactics,
+      "GPU: which of a kernel's ways: auto (the fastest as measured at the first load), off "
+      "or refresh [auto]");
   line.option("--max_isa", options_.max_isa, "use at most baseline, avx2, avx512 or amx");
   line.group("Precision and limits");
   line.option("--activation_dtype", options_.activation_dtype,

@@ -55,8 +55,9 @@ std::unique_ptr<Backend> make_backend(const RankDevice& rank) {
 #ifdef TENON_HAS_CUDA
   if (rank.device.kind == "cuda") {
     const auto count = static_cast<int>(cuda::devices().names.size());
-    return cuda::make_backend(
-        {.device = (rank.device.index + rank.rank) % std::max(count, 1), .threads = rank.threads});
+    return cuda::make_backend({.device = (rank.device.index + rank.rank) % std::max(count, 1),
+                               .threads = rank.threads,
+                               .tactics = rank.tactics});
   }
 #endif
   TENON_ASSERT(rank.device.kind == "cpu");

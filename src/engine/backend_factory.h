@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/tactics.h"
 
 namespace tenon {
 
@@ -36,6 +37,7 @@ struct RankDevice {
   int threads = 0;
   bool pin = true;
   std::vector<int> cores;
+  TacticOptions tactics;  ///< of devices whose kernels have several ways to do their work
 };
 std::unique_ptr<Backend> make_backend(const RankDevice& rank);
 

@@ -209,6 +209,7 @@ class LocalSession : public Session {
       mine.threads = std::max(1, static_cast<int>(even_cut(threads_, world(), r).size()));
       mine.cores = share_of_cores(world(), r, threads_);
       mine.pin = options_.pin && (world() == 1 || !mine.cores.empty());
+      mine.tactics = options_.tactics;
       rank(r).cores = pinned_cores({.threads = mine.threads, .pin = mine.pin, .cores = mine.cores});
       rank(r).backend = make_backend(mine);
       rank(r).communicator = std::move(communicators[static_cast<std::size_t>(r)]);

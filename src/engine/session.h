@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/tactics.h"
 #include "checkpoint/weight_source.h"
 #include "core/ledger.h"
 #include "engine/lowering.h"
@@ -35,6 +36,7 @@ struct SessionOptions {
   std::int64_t memory_limit = 0;      ///< bytes for everything; 0: what the device has
   std::int64_t device_memory = 0;     ///< plan as if the device had that, all free; 0: as it is
   Taps taps;
+  TacticOptions tactics;  ///< kernels' ways to do their work, measured on the device
   std::string program = "decoder";
   /// How the ranks reach each other, one communicator a rank; unset: as threads of one process.
   std::function<std::vector<std::unique_ptr<Communicator>>(const Mapping&)> communicators;

@@ -27,6 +27,7 @@ TEST(SessionOptions, FieldsOutOfRangeAreRefusedByName) {
       {"iter_stats_max_iterations",
        [](LlmOptions& o) { o.executor.iter_stats_max_iterations = -1; }},
       {"event_buffer_size", [](LlmOptions& o) { o.executor.kv_cache.event_buffer_size = -1; }},
+      {"tactics", [](LlmOptions& o) { o.tactics = "fast"; }},
       {"queue_seconds", [](LlmOptions& o) { o.executor.queue_seconds = 0.0; }},
       {"total_seconds", [](LlmOptions& o) { o.executor.total_seconds = std::nan(""); }}};
   for (const auto& [field, change] : wrong) {
@@ -42,6 +43,19 @@ TEST(SessionOptions, FieldsOutOfRangeAreRefusedByName) {
       EXPECT_THAT(error.what(), HasSubstr(field));
     }
   }
+}
+
+TEST(SessionOptions, TacticsAreKeptInTheCacheFolderWhereThatIsUsed) {
+  LlmOptions options;
+  options.device = "cpu";
+  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kAuto);
+  EXPECT_EQ(session_options(options, {}).tactics.folders.size(), 1U);
+  options.tactics = "refresh";
+  options.use_cache_folder = false;
+  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kRefresh);
+  EXPECT_TRUE(session_options(options, {}).tactics.folders.empty());
+  options.tactics = "off";
+  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kOff);
 }
 
 TEST(SessionOptions, TheRunsChoiceWinsOverTheEngines) {

@@ -3,7 +3,12 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <array>
+#include <span>
+
 #include "core/check.h"
+#include "core/hash.h"
 
 namespace tenon::cuda {
 namespace {
@@ -67,6 +72,12 @@ cudaDataType_t type_of(DataType type) {
   }
 }
 
+/// Of the configuration, which the library says may be kept as bytes.
+std::uint64_t hash_of(const cublasLtMatmulAlgo_t& algorithm) {
+  const std::uint64_t hash = hash64(std::as_bytes(std::span(algorithm.data)));
+  return hash == 0 ? 1 : hash;
+}
+
 }  // namespace
 
 const CublasLtLibrary& cublaslt_library() {
@@ -91,62 +102,99 @@ void CublasLt::destroy(const Plan& plan) {
 }
 
 // The library thinks in columns: y^T[out, rows] = (w^T)^T x^T.
-const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape) {
-  const auto known = plans_.find(shape.key());
-  if (known != plans_.end()) return known->second;
+void CublasLt::describe(Plan& out, const MatmulShape& shape) {
   const CublasLtLibrary& lt = cublaslt_library();
+  check_blas(lt.desc_create(&out.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe");
+  const cublasOperation_t transposed = CUBLAS_OP_T;
+  check_blas(
+      lt.desc_set(out.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
+      "transpose");
+  const auto in = static_cast<std::uint64_t>(shape.in);
+  const auto rows = static_cast<std::uint64_t>(shape.rows);
+  const auto width = static_cast<std::uint64_t>(shape.out);
+  const cudaDataType_t input = type_of(shape.input);
+  check_blas(lt.layout_create(&out.w, input, in, width, shape.in), "layout of w");
+  check_blas(lt.layout_create(&out.x, input, in, rows, shape.in), "layout of x");
+  check_blas(lt.layout_create(&out.y, type_of(shape.output), width, rows, shape.y_stride),
+             "layout of y");
+}
+
+std::vector<cublasLtMatmulAlgo_t> CublasLt::propose(const Plan& plan, int most) {
+  const CublasLtLibrary& lt = cublaslt_library();
+  cublasLtMatmulPreference_t preference = nullptr;
+  check_blas(lt.preference_create(&preference), "preference");
+  const auto bytes = static_cast<std::size_t>(kWorkspaceBytes);
+  // Values lie at multiples of 64 bytes; a weight that is a part of a packed one at its rows.
+  for (const auto which :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    const std::uint32_t alignment = 16;
+    lt.preference_set(preference, which, &alignment, sizeof(alignment));
+  }
+  lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes));
+  std::array<cublasLtMatmulHeuristicResult_t, kProposals> results{};
+  int found = 0;
+  const cublasStatus_t status =
+      lt.heuristic(handle_, plan.operation, plan.w, plan.x, plan.y, plan.y, preference,
+                   std::min(most, kProposals), results.data(), &found);
+  lt.preference_destroy(preference);
+  std::vector<cublasLtMatmulAlgo_t> out;
+  for (int i = 0; status == CUBLAS_STATUS_SUCCESS && i < found; ++i) {
+    const cublasLtMatmulHeuristicResult_t& result = results[static_cast<std::size_t>(i)];
+    if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= bytes)
+      out.push_back(result.algo);
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> CublasLt::algorithms(const MatmulShape& shape, int most) {
+  Plan plan;
+  std::vector<std::uint64_t> out;
+  try {
+    describe(plan, shape);
+    for (const cublasLtMatmulAlgo_t& algorithm : propose(plan, most))
+      out.push_back(hash_of(algorithm));
+  } catch (...) {
+    destroy(plan);
+    throw;
+  }
+  destroy(plan);
+  return out;
+}
+
+const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape, std::uint64_t algorithm) {
+  const Key key(shape.key(), algorithm);
+  const auto known = plans_.find(key);
+  if (known != plans_.end()) return known->second;
   if (plans_.size() >= kMaxPlans) {  // chunks of context have any number of rows
-    for (const auto& [key, plan] : plans_) destroy(plan);
+    for (const auto& [old, plan] : plans_) destroy(plan);
     plans_.clear();
   }
   // Entered at once, so that what is made so far is destroyed with the rest if something throws.
-  Plan& out = plans_[shape.key()];
+  Plan& out = plans_[key];
   try {
-    check_blas(lt.desc_create(&out.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe");
-    const cublasOperation_t transposed = CUBLAS_OP_T;
-    check_blas(
-        lt.desc_set(out.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
-        "transpose");
-    const auto in = static_cast<std::uint64_t>(shape.in);
-    const auto rows = static_cast<std::uint64_t>(shape.rows);
-    const auto width = static_cast<std::uint64_t>(shape.out);
-    const cudaDataType_t input = type_of(shape.input);
-    check_blas(lt.layout_create(&out.w, input, in, width, shape.in), "layout of w");
-    check_blas(lt.layout_create(&out.x, input, in, rows, shape.in), "layout of x");
-    check_blas(lt.layout_create(&out.y, type_of(shape.output), width, rows, shape.y_stride),
-               "layout of y");
-    cublasLtMatmulPreference_t preference = nullptr;
-    check_blas(lt.preference_create(&preference), "preference");
-    const auto bytes = static_cast<std::size_t>(kWorkspaceBytes);
-    // Values lie at multiples of 64 bytes; a weight that is a part of a packed one at its rows.
-    for (const auto which :
-         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-      const std::uint32_t alignment = 16;
-      lt.preference_set(preference, which, &alignment, sizeof(alignment));
-    }
-    lt.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(bytes));
-    cublasLtMatmulHeuristicResult_t result{};
-    int found = 0;
-    const cublasStatus_t status = lt.heuristic(handle_, out.operation, out.w, out.x, out.y, out.y,
-                                               preference, 1, &result, &found);
-    lt.preference_destroy(preference);
-    TENON_CHECK(status == CUBLAS_STATUS_SUCCESS && found > 0, ErrorCode::kInternal,
-                "[cublaslt] no algorithm for {} x {} x {} in {} (status {})", shape.rows, shape.out,
-                shape.in, to_string(shape.input), static_cast<int>(status));
-    out.algorithm = result.algo;
+    describe(out, shape);
+    const std::vector<cublasLtMatmulAlgo_t> proposed =
+        propose(out, algorithm == 0 ? 1 : kProposals);
+    TENON_CHECK(!proposed.empty(), ErrorCode::kInternal,
+                "[cublaslt] no algorithm for {} x {} x {} in {}", shape.rows, shape.out, shape.in,
+                to_string(shape.input));
+    const auto wanted =
+        std::find_if(proposed.begin(), proposed.end(),
+                     [&](const cublasLtMatmulAlgo_t& one) { return hash_of(one) == algorithm; });
+    out.algorithm = wanted == proposed.end() ? proposed.front() : *wanted;
   } catch (...) {
     destroy(out);
-    plans_.erase(shape.key());
+    plans_.erase(key);
     throw;
   }
   return out;
 }
 
 void CublasLt::matmul(const MatmulShape& shape, const void* x, const void* w, void* y,
-                      cudaStream_t stream) {
+                      cudaStream_t stream, std::uint64_t algorithm) {
   if (shape.rows == 0 || shape.out == 0) return;
-  const Plan& p = plan(shape);
+  const Plan& p = plan(shape, algorithm);
   const float one = 1.F;
   const float zero = 0.F;
   check_blas(cublaslt_library().matmul(handle_, p.operation, &one, w, p.w, x, p.x, &zero, y, p.y, y,

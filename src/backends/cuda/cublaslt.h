@@ -8,6 +8,8 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "backends/cuda/cuda_api.h"
 #include "tenon/types.h"
@@ -60,7 +62,17 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  void matmul(const MatmulShape& shape, const void* x, const void* w, void* y, cudaStream_t stream);
+  /// Algorithms that the library proposes for the shape, its first choice first, at most `most`: a
+  /// hash of each one's configuration, never 0. Empty where it has none.
+  std::vector<std::uint64_t> algorithms(const MatmulShape& shape, int most);
+
+  /// `algorithm`: one of algorithms(). Where the library proposes it no more for this very shape,
+  /// and for 0, its first choice.
+  void matmul(const MatmulShape& shape, const void* x, const void* w, void* y, cudaStream_t stream,
+              std::uint64_t algorithm = 0);
+
+  /// As many as a search looks at.
+  static constexpr int kProposals = 6;
 
  private:
   struct Plan {
@@ -70,10 +82,12 @@ class CublasLt {
     cublasLtMatrixLayout_t y = nullptr;
     cublasLtMatmulAlgo_t algorithm{};
   };
-  const Plan& plan(const MatmulShape& shape);
+  const Plan& plan(const MatmulShape& shape, std::uint64_t algorithm);
+  void describe(Plan& plan, const MatmulShape& shape);
+  std::vector<cublasLtMatmulAlgo_t> propose(const Plan& plan, int most);
   void destroy(const Plan& plan);
 
-  using Key = decltype(MatmulShape{}.key());
+  using Key = std::pair<decltype(MatmulShape{}.key()), std::uint64_t>;
   cublasLtHandle_t handle_ = nullptr;
   std::byte* workspace_ = nullptr;
   std::map<Key, Plan> plans_;

@@ -25,11 +25,18 @@ bool launches_block() {
   return value != nullptr && *value != '\0' && std::string_view(value) != "0";
 }
 
+int driver_version() {
+  int version = 0;
+  check(cudaDriverGetVersion(&version), "the driver's version");
+  return version;
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : features_(DeviceFeatures::detect(options.device)),
-        pool_(ThreadPool::Options{.threads = options.threads, .pin = false}) {
+        pool_(ThreadPool::Options{.threads = options.threads, .pin = false}),
+        tactics_(options.tactics) {
     cudaDeviceProp device{};
     check(cudaGetDeviceProperties(&device, options.device), "device properties");
     std::size_t free = 0;
@@ -41,6 +48,11 @@ class CudaBackend final : public Backend {
                    .memory_bytes = static_cast<std::int64_t>(free),
                    .free_bytes = static_cast<std::int64_t>(free),
                    .cores = features_.multiprocessors};
+    tactic_identity_ = {
+        .device = fmt::format("{} sm_{} {} multiprocessors", device.name, features_.capability,
+                              features_.multiprocessors),
+        .libraries = fmt::format("{}, CUDA runtime {}, driver {}", cublaslt_library().version,
+                                 CUDART_VERSION, driver_version())};
   }
 
   const DeviceProperties& properties() const override { return properties_; }
@@ -97,6 +109,8 @@ class CudaBackend final : public Backend {
 
   DeviceFeatures features_;
   ThreadPool pool_;
+  TacticOptions tactics_;
+  TacticIdentity tactic_identity_;
   DeviceProperties properties_;
 };
 
@@ -118,6 +132,7 @@ std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
     parts.recordable = parts.recordable && kernel.recordable;
   }
   log_choices(program, parts.choices, parts.storage);
+  parts.watched = launches_block();
 
   LoadContext context(weight_bytes(chosen), features_, pool_);
   LoadedWeights loader(program, weights);
@@ -132,10 +147,10 @@ std::unique_ptr<Executable> CudaBackend::load(const ProgramDescription& program,
         parts.kernels.back()->workspace_bytes(program.limits));
   }
   parts.weights = context.finish();
-  parts.watched = launches_block();
   parts.release = release_rows(rows, ledger, owner);
   auto executable = std::make_unique<CudaExecutable>(std::move(parts));
   draw_rows(rows, ledger, owner);
+  executable->choose_tactics(tactics_, tactic_identity_);
   return executable;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/tactics.h"
 
 namespace tenon::cuda {
 
@@ -22,6 +23,7 @@ DeviceList devices();
 struct CudaOptions {
   int device = 0;
   int threads = 0;  ///< that pack weights; 0: physical cores, within the container's limit
+  TacticOptions tactics;
 };
 
 /// Throws Error{kUnsupported} where the device cannot be used.

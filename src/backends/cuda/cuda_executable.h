@@ -16,6 +16,7 @@
 #include "backends/cuda/recorded_step.h"
 #include "backends/cuda/sampler.h"
 #include "backends/cuda/step_state.h"
+#include "backends/tactics.h"
 
 namespace tenon::cuda {
 
@@ -29,8 +30,8 @@ class CudaExecutable final : public Executable {
     std::vector<std::unique_ptr<CudaKernel>> kernels;  ///< one a node
     std::vector<KernelChoice> choices;
     bool recordable = true;  ///< all kernels are
-    Communicator* communicator = nullptr;
     bool watched = false;    ///< every step is, as if its batch said so
+    Communicator* communicator = nullptr;
     std::int64_t workspace_bytes = 0;  ///< of kernels
     std::function<void()> release;     ///< gives the memory back to the ledger
   };
@@ -44,6 +45,10 @@ class CudaExecutable final : public Executable {
   Tensor read(std::string_view output) override;
   std::span<const KernelChoice> choices() const override { return parts_.choices; }
 
+  /// Before the first step: which ways its kernels take, where they have several. What goes wrong
+  /// leaves them as they are; not done at all in deterministic mode, and without cuBLASLt.
+  void choose_tactics(const TacticOptions& options, const TacticIdentity& identity);
+
   /// Bytes of the sampler and of the step's arrays, and of all workspaces, for the plan.
   static std::int64_t state_bytes(const ProgramDescription& program);
   static std::int64_t workspace_bytes(std::int64_t kernels, const DeviceFeatures& features);
@@ -55,20 +60,20 @@ class CudaExecutable final : public Executable {
     StepPieces pieces;
     SamplerPieces sampler;
     std::size_t upload = 0;
+    bool watched = false;  ///< each op is waited for
   };
 
   void place_values();
   StepSizes padded_sizes(const Batch& batch) const;
   bool is_decode(const Batch& batch) const;
-    bool watched = false;  ///< each op is waited for
   StepContext context() const;
   void run_nodes(const StepContext& step);
+  void watch(const std::string& what) const;
   TensorRef at_step(int value, const StepSizes& sizes) const;
 
   Parts parts_;
   int logits_ = -1;  // value index; -1: this rank has none
   std::int64_t vocabulary_ = 0;
-  void watch(const std::string& what) const;
   Stream stream_;
   DeviceBuffer arena_;
   DeviceBuffer workspace_;

@@ -32,14 +32,21 @@ std::vector<PackedNeed> needs(const Embedding&, const NodeView& node) {
   return plain_needs(1, node);
 }
 
+template <class OpT>
+std::unique_ptr<CudaKernel> make_products(const OpT& op, const NodeView& node, Weights weights,
+                                          LoadContext& load) {
+  return make_cublaslt(op, node, std::move(weights), load);
+}
+
 template <DataType kType>
 constexpr KernelEntry<Linear> linear_entry(const char* name) {
   return {.name = name,
           .activation = kType,
           .row_invariant = false,
           .reject = reject<Linear, kType>,
-          .make = make_cublaslt<Linear>,
-          .needs = cublaslt_needs<Linear>};
+          .make = make_products<Linear>,
+          .needs = cublaslt_needs<Linear>,
+          .planned_workspace = cublaslt_workspace};
 }
 
 template <DataType kType>
@@ -48,7 +55,7 @@ constexpr KernelEntry<GatedLinear> gated_entry(const char* name) {
           .activation = kType,
           .row_invariant = false,
           .reject = reject<GatedLinear, kType>,
-          .make = make_cublaslt<GatedLinear>,
+          .make = make_products<GatedLinear>,
           .needs = cublaslt_needs<GatedLinear>,
           .planned_workspace = cublaslt_workspace};
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "backends/cuda/cublaslt.h"
+#include "backends/cuda/linear_cublaslt.h"
 #include "core/check.h"
 
 namespace tenon::cuda {
@@ -40,7 +41,7 @@ Places places_of(const PackedMatrix& m, std::int64_t rows) {
   return out;
 }
 
-class LinearFloat8 final : public CudaKernel {
+class LinearFloat8 final : public CudaKernel, public TunableKernel {
  public:
   LinearFloat8(PackedMatrix matrix, const float* bias, Float8Epilogue epilogue)
       : matrix_(matrix), epilogue_(epilogue) {
@@ -53,7 +54,8 @@ class LinearFloat8 final : public CudaKernel {
               const StepContext& step) const override {
     const TensorRef& x = inputs[0];
     if (x.rows == 0) return;
-    const bool streams = x.rows <= kStreamRows;
+    const LinearTactic tactic = tactic_of(x.rows);
+    const bool streams = tactic.route == LinearTactic::Route::kStream;
     const Places places = places_of(matrix_, x.rows);
     auto* const sums = reinterpret_cast<float*>(step.workspace);
     auto* const scales = reinterpret_cast<float*>(step.workspace + places.scales);
@@ -68,9 +70,8 @@ class LinearFloat8 final : public CudaKernel {
     if (streams) {
       stream(codes, sums, x.rows, step);
     } else {
-      const MatmulShape shape{DataType::kFloat8E4M3, DataType::kFloat32, x.rows,
-                              matrix_.rows,          matrix_.row_bytes,  matrix_.rows};
-      step.cublaslt->matmul(shape, codes, matrix_.codes, sums, step.stream);
+      step.cublaslt->matmul(shape_of(x.rows), codes, matrix_.codes, sums, step.stream,
+                            tactic.algorithm);
     }
     Float8Epilogue epilogue = epilogue_;
     epilogue.sums = sums;
@@ -89,7 +90,29 @@ class LinearFloat8 final : public CudaKernel {
     return places_of(matrix_, limits.tokens).total;
   }
 
+  // Segments are one product here, whatever the way.
+  std::vector<LinearTactic> tactics(std::int64_t rows, CublasLt* blas) const override {
+    if (blas == nullptr) return {};
+    std::vector<LinearTactic> out = cublaslt_tactics(shape_of(rows), true, false, *blas);
+    if (rows <= kStreamRows) out.insert(out.begin(), LinearTactic{});
+    return out;
+  }
+  void set_tactic(std::int64_t rows, const LinearTactic& tactic) override {
+    tactics_.set(rows, tactic);
+  }
+
  private:
+  LinearTactic tactic_of(std::int64_t rows) const {
+    const LinearTactic* const set = tactics_.find(rows);
+    if (set != nullptr) return *set;
+    return {rows <= kStreamRows ? LinearTactic::Route::kStream : LinearTactic::Route::kProducts};
+  }
+
+  MatmulShape shape_of(std::int64_t rows) const {
+    return {DataType::kFloat8E4M3, DataType::kFloat32, rows,
+            matrix_.rows,          matrix_.row_bytes,  matrix_.rows};
+  }
+
   // Sums of codes alone: scales and biases come after.
   void stream(const std::byte* codes, float* sums, std::int64_t rows,
               const StepContext& step) const {
@@ -107,6 +130,7 @@ class LinearFloat8 final : public CudaKernel {
 
   PackedMatrix matrix_;
   Float8Epilogue epilogue_;  // without sums, rows and outputs
+  TacticsByRows tactics_;
 };
 
 }  // namespace

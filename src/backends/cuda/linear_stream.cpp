@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kStreamRows = 2;         // of 16-bit matrices: more go to cuBLASLt
 constexpr std::int64_t kPackedStreamRows = 16;  // of others: dequantizing is worth it beyond
+constexpr std::int64_t kMostStreamRows = 64;    // that are tried where tactics are measured
 constexpr int kXBytes = 64 * 1024;              // of x in shared memory, about
 constexpr int kXPadding = 64;                   // rows of x begin half the banks apart
 constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;  // dequantized at a time: fits in L2
@@ -46,14 +47,17 @@ bool outputs_suit_cublaslt(const NodeView& node, std::size_t count) {
   return true;
 }
 
-class LinearStream final : public CudaKernel {
+class LinearStream final : public CudaKernel, public TunableKernel {
  public:
   struct Parts {
-    GemvArguments arguments;            // without x and outputs
-    std::unique_ptr<CudaKernel> large;  // 16-bit matrices: cuBLASLt's kernel
-    bool dequantizes = false;           // others: whether many rows may go to cuBLASLt
-    std::int64_t workspace = 0;         // planned for StepSizes{.tokens = 0} …
-    std::int64_t token_workspace = 0;   // … and for each token
+    GemvArguments arguments;                // without x and outputs
+    std::unique_ptr<CublasLtLinear> large;  // 16-bit matrices: cuBLASLt's kernel
+    bool dequantizes = false;               // others: whether many rows may go to cuBLASLt
+    std::int64_t workspace = 0;             // planned for StepSizes{.tokens = 0} …
+    std::int64_t token_workspace = 0;       // … for each token …
+    std::int64_t joined_row_bytes = 0;      // … and for rows of joined segments
+    DataType output = DataType::kFloat32;
+    std::size_t segments = 1;
   };
   explicit LinearStream(Parts parts) : p_(std::move(parts)) {}
 
@@ -61,20 +65,55 @@ class LinearStream final : public CudaKernel {
               const StepContext& step) const override {
     const std::int64_t rows = inputs[0].rows;
     if (rows == 0) return;
-    const bool blas = step.cublaslt != nullptr;
-    if (blas && p_.large != nullptr && rows > kStreamRows)
-      p_.large->launch(inputs, outputs, step);
-    else if (blas && p_.dequantizes && rows > kPackedStreamRows)
-      multiply_dequantized(inputs[0], outputs, step);
-    else
+    const LinearTactic tactic = step.cublaslt == nullptr ? LinearTactic{} : tactic_of(rows);
+    if (tactic.route == LinearTactic::Route::kStream)
       stream(inputs[0], outputs, step);
+    else if (p_.large != nullptr)
+      p_.large->launch_as(tactic, inputs, outputs, step);
+    else
+      multiply_dequantized(tactic, inputs[0], outputs, step);
   }
 
   std::int64_t workspace_bytes(const StepSizes& limits) const override {
-    return p_.workspace + limits.tokens * p_.token_workspace;
+    return p_.workspace + limits.tokens * p_.token_workspace +
+           std::min(limits.tokens, kMostJoinedRows) * p_.joined_row_bytes;
+  }
+
+  // Dequantizing rounds: it is no way for so few rows that they are multiplied exactly without it.
+  std::vector<LinearTactic> tactics(std::int64_t rows, CublasLt* blas) const override {
+    const LinearTactic stream{};
+    const bool usually_streams = usual(rows) == stream;
+    if (blas == nullptr || (p_.large == nullptr && usually_streams)) return {stream};
+    std::vector<LinearTactic> out =
+        p_.large != nullptr ? p_.large->tactics(rows, blas) : dequantized_tactics(rows, *blas);
+    if (rows <= kMostStreamRows) out.insert(usually_streams ? out.begin() : out.end(), stream);
+    return out;
+  }
+  void set_tactic(std::int64_t rows, const LinearTactic& tactic) override {
+    tactics_.set(rows, tactic);
   }
 
  private:
+  /// Where nothing was measured.
+  LinearTactic usual(std::int64_t rows) const {
+    const bool many =
+        p_.large != nullptr ? rows > kStreamRows : p_.dequantizes && rows > kPackedStreamRows;
+    return many ? LinearTactic{LinearTactic::Route::kProducts} : LinearTactic{};
+  }
+  LinearTactic tactic_of(std::int64_t rows) const {
+    const LinearTactic* const set = tactics_.find(rows);
+    return set != nullptr ? *set : usual(rows);
+  }
+
+  std::vector<LinearTactic> dequantized_tactics(std::int64_t rows, CublasLt& blas) const {
+    const GemvArguments& a = p_.arguments;
+    const std::int64_t first_piece = std::min(piece_rows(a.matrix), std::int64_t{a.rows});
+    const DataType type = a.gated ? DataType::kFloat32 : p_.output;
+    const MatmulShape shape{DataType::kBFloat16, type, rows, first_piece, a.columns, a.rows};
+    return cublaslt_tactics(shape, p_.segments == 1,
+                            p_.joined_row_bytes > 0 && rows <= kMostJoinedRows, blas);
+  }
+
   void stream(const TensorRef& x, std::span<const TensorRef> outputs,
               const StepContext& step) const {
     GemvArguments a = p_.arguments;
@@ -90,29 +129,32 @@ class LinearStream final : public CudaKernel {
     launch_gemv(a, launch, step.stream);
   }
 
-  // Gate and up count as the halves of one output in workspace.
-  void multiply_dequantized(const TensorRef& x, std::span<const TensorRef> outputs,
-                            const StepContext& step) const {
+  // Gate and up count as the halves of one output in workspace, joined segments as its parts.
+  void multiply_dequantized(const LinearTactic& tactic, const TensorRef& x,
+                            std::span<const TensorRef> outputs, const StepContext& step) const {
     const GemvArguments& a = p_.arguments;
+    const bool joined = tactic.route == LinearTactic::Route::kJoined;
     const std::int64_t most = piece_rows(a.matrix);
     std::byte* const both = step.workspace + piece_bytes(a.matrix);
     std::int64_t begin = 0;
-    const std::size_t segments = a.gated ? 1 : outputs.size();
+    const std::size_t segments = a.gated || joined ? 1 : outputs.size();
     for (std::size_t s = 0; s < segments; ++s) {
       TensorRef y = outputs[s];
       if (a.gated) y = {both, DataType::kFloat32, x.rows, 2 * y.width};
+      if (joined) y = {both, y.dtype, x.rows, a.rows};
       for (std::int64_t at = 0; at < y.width; at += most) {
         const std::int64_t count = std::min(most, y.width - at);
         launch_dequantize(a.matrix, begin + at, count, step.workspace, step.stream);
         const MatmulShape shape{DataType::kBFloat16, y.dtype, x.rows, count, a.columns, y.width};
         step.cublaslt->matmul(shape, x.data, step.workspace,
                               y.data + at * static_cast<std::int64_t>(size_of(y.dtype)),
-                              step.stream);
+                              step.stream, tactic.algorithm);
       }
-      if (a.bias != nullptr && !a.gated)
+      if (a.bias != nullptr && !a.gated && !joined)
         launch_add_bias(y.data, y.dtype, a.bias + begin, y.rows, y.width, step.stream);
       begin += y.width;
     }
+    if (joined) part(both, outputs, step);
     if (!a.gated) return;
     const TensorRef& out = outputs[0];
     launch_gate(a.kind, both, DataType::kFloat32, a.bias,
@@ -120,7 +162,16 @@ class LinearStream final : public CudaKernel {
                 out.width, step.stream);
   }
 
+  void part(const std::byte* joined, std::span<const TensorRef> outputs,
+            const StepContext& step) const {
+    RowSplit split = split_of(joined, outputs);
+    for (int i = 0; p_.arguments.bias != nullptr && i < split.segments; ++i)
+      split.out[i].bias = p_.arguments.bias + split.out[i].begin;
+    launch_split(split, step.stream);
+  }
+
   Parts p_;
+  TacticsByRows tactics_;
 };
 
 void describe_op(const Linear&, const NodeView&, GemvArguments&) {}
@@ -236,7 +287,8 @@ std::vector<PackedNeed> stream_needs(const OpT& op, const NodeView& node, bool r
 template <class OpT>
 std::int64_t stream_workspace(const OpT& op, const NodeView& node, const StepSizes& limits) {
   const PackedMatrix form = packed_form(node, matrices(op), x_type(node)).matrix;
-  return piece_bytes(form) + limits.tokens * token_bytes(op, node);
+  return piece_bytes(form) + limits.tokens * token_bytes(op, node) +
+         std::min(limits.tokens, kMostJoinedRows) * joined_row_bytes(node);
 }
 
 template <class OpT>
@@ -259,6 +311,9 @@ std::unique_ptr<CudaKernel> make_stream(const OpT& op, const NodeView& node, Wei
     parts.dequantizes = form.kind != CodeKind::k16Bit && suits;
     parts.workspace = piece_bytes(form);
     parts.token_workspace = token_bytes(op, node);
+    parts.joined_row_bytes = joined_row_bytes(node);
+    parts.output = node.outputs[0].dtype;
+    parts.segments = node.outputs.size();
   }
   return std::make_unique<LinearStream>(std::move(parts));
 }
