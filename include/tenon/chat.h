@@ -9,8 +9,8 @@
 namespace tenon {
 
 struct TENON_API ChatMessage {
-  std::string role{};  ///< "system", "user", "assistant"
-  std::string content{};
+  std::string role{};     ///< "system", "user", "assistant"
+  std::string content{};  ///< the text
 };
 
 }  // namespace tenon

@@ -16,7 +16,7 @@ namespace tenon {
 
 /// How positions enter attention (L2 of the layers' list).
 enum class PositionEmbeddingType : std::uint8_t {
-  kNone,
+  kNone,             ///< no positions
   kLearnedAbsolute,  ///< a table added to the embeddings (GPT-2)
   kRopeGptNeox,      ///< rotary, halves paired (Llama, Mistral, Qwen)
   kRopeGptj,         ///< rotary, neighbours paired (GPT-J)
@@ -55,8 +55,8 @@ struct TENON_API RopeScaling {
 
 /// Rotary settings of one kind of layer.
 struct TENON_API LayerRotary {
-  double rotary_base = 10000.0;
-  RopeScaling rotary_scaling{};
+  double rotary_base = 10000.0;  ///< theta of the rotary frequencies
+  RopeScaling rotary_scaling{};  ///< how they are stretched
 
   bool operator==(const LayerRotary&) const = default;
 };
@@ -64,45 +64,45 @@ struct TENON_API LayerRotary {
 /// How a checkpoint's weights are quantized (TensorRT-LLM's "quantization" object). GGUF blocks
 /// need no entry here: each part carries its own spec.
 struct TENON_API QuantConfig {
-  std::string quant_algo{};           ///< "", "W8A16", "W4A16", …
-  std::string kv_cache_quant_algo{};  ///< "", "INT8", "FP8"
-  std::int64_t group_size = 128;
-  std::vector<std::string> exclude_modules{};
+  std::string quant_algo{};                    ///< "", "W8A16", "W4A16", …
+  std::string kv_cache_quant_algo{};           ///< "", "INT8", "FP8"
+  std::int64_t group_size = 128;               ///< columns that share a scale; 0: a whole row
+  std::vector<std::string> exclude_modules{};  ///< patterns of modules left as they are
 
   bool operator==(const QuantConfig&) const = default;
 };
 
 struct TENON_API PretrainedConfig {
-  std::string architecture{};           ///< "LlamaForCausalLM"
-  DataType dtype = DataType::kFloat32;  ///< of the weights that are not quantized
-  std::int64_t vocab_size = 0;
-  std::int64_t hidden_size = 0;
-  std::int64_t num_hidden_layers = 0;
-  std::int64_t num_attention_heads = 0;
+  std::string architecture{};            ///< "LlamaForCausalLM"
+  DataType dtype = DataType::kFloat32;   ///< of the weights that are not quantized
+  std::int64_t vocab_size = 0;           ///< rows of the embedding table
+  std::int64_t hidden_size = 0;          ///< features of a token between layers
+  std::int64_t num_hidden_layers = 0;    ///< decoder blocks
+  std::int64_t num_attention_heads = 0;  ///< query heads
   std::int64_t num_key_value_heads = 0;  ///< equals num_attention_heads for MHA
   std::int64_t head_size = 0;            ///< features of one head
-  std::int64_t intermediate_size = 0;
-  std::string hidden_act = "silu";
-  double norm_epsilon = 1e-5;
+  std::int64_t intermediate_size = 0;    ///< features inside the feed-forward
+  std::string hidden_act = "silu";       ///< activation, as in layers::MlpOptions
+  double norm_epsilon = 1e-5;            ///< added to the mean square in norms
   PositionEmbeddingType position_embedding_type = PositionEmbeddingType::kRopeGptNeox;
-  std::int64_t max_position_embeddings = 0;
-  double rotary_base = 10000.0;
-  std::int64_t rotary_embedding_dim = 0;  ///< rotated features of a head; 0: all of them
-  RopeScaling rotary_scaling{};
+  std::int64_t max_position_embeddings = 0;  ///< longest sequence without rope scaling
+  double rotary_base = 10000.0;              ///< theta of the rotary frequencies
+  std::int64_t rotary_embedding_dim = 0;     ///< rotated features of a head; 0: all of them
+  RopeScaling rotary_scaling{};              ///< how they are stretched
   /// Kinds of layer that rotate otherwise than rotary_base and rotary_scaling say, under Hugging
   /// Face's names. One can: "sliding_attention", the layers with a window.
   std::map<std::string, LayerRotary> layer_rotary{};
-  bool qkv_bias = false;
-  bool attn_dense_bias = false;  ///< of the attention's output projection
-  bool mlp_bias = false;
+  bool qkv_bias = false;               ///< of the query, key and value projections
+  bool attn_dense_bias = false;        ///< of the attention's output projection
+  bool mlp_bias = false;               ///< of the feed-forward's linear layers
   bool share_embedding_table = false;  ///< tie_word_embeddings
   /// Attention window of each layer, 0: whole context; empty: 0 for all.
   std::vector<std::int64_t> layer_windows{};
-  std::int64_t bos_token_id = -1;  ///< -1: none
-  std::vector<std::int64_t> eos_token_ids{};
-  std::int64_t pad_token_id = -1;
-  QuantConfig quantization{};
-  Mapping mapping{};  ///< how the files are cut; a run may choose another
+  std::int64_t bos_token_id = -1;             ///< -1: none
+  std::vector<std::int64_t> eos_token_ids{};  ///< tokens that end a sequence
+  std::int64_t pad_token_id = -1;             ///< -1: none
+  QuantConfig quantization{};                 ///< empty quant_algo: as the files have it
+  Mapping mapping{};                          ///< how the files are cut; a run may choose another
   /// What only one family needs, by name.
   std::map<std::string, double> extra{};
 
@@ -111,22 +111,22 @@ struct TENON_API PretrainedConfig {
 
 /// TensorRT-LLM's names of an engine's limits and options. All are defaults that a run may change.
 struct TENON_API BuildConfig {
-  std::int64_t max_batch_size = 2048;
+  std::int64_t max_batch_size = 2048;  ///< sequences in flight
   /// Longest prompt; unset: whatever max_seq_len leaves room for. (TensorRT-LLM's default of 1024
   /// came from buffers sized at build time, which are not needed here.)
   std::optional<std::int64_t> max_input_len{};
   std::optional<std::int64_t> max_seq_len{};  ///< unset: the model's (with its rope scaling)
-  std::int64_t max_beam_width = 1;
-  std::int64_t max_num_tokens = 8192;
+  std::int64_t max_beam_width = 1;            ///< beams of a request, 1 to 256
+  std::int64_t max_num_tokens = 8192;         ///< tokens of a step
   /// Tokens of a step that a run takes by default; unset: 512 at most.
   std::optional<std::int64_t> opt_num_tokens{};
-  std::string kv_cache_type = "paged";  ///< continuous, paged, disabled
-  std::int64_t tokens_per_block = 32;
-  bool gather_context_logits = false;
-  bool gather_generation_logits = false;
-  bool remove_input_padding = true;
-  bool use_paged_context_fmha = true;
-  std::string logits_dtype = "float32";
+  std::string kv_cache_type = "paged";    ///< paged; continuous, disabled: not supported yet
+  std::int64_t tokens_per_block = 32;     ///< of the cache: 16, 32, 64 or 128
+  bool gather_context_logits = false;     ///< keep the logits of every prompt token
+  bool gather_generation_logits = false;  ///< give the logits of every generated token
+  bool remove_input_padding = true;       ///< false is not supported
+  bool use_paged_context_fmha = true;     ///< false is not supported
+  std::string logits_dtype = "float32";   ///< others are not supported yet
 
   bool operator==(const BuildConfig&) const = default;
 };

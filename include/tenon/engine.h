@@ -28,11 +28,11 @@ class TENON_API Engine {
   /// weights.
   void save(const std::string& directory) const;
 
-  const PretrainedConfig& config() const;
-  const BuildConfig& build_config() const;
+  const PretrainedConfig& config() const;   ///< of the model
+  const BuildConfig& build_config() const;  ///< its limits and options
 
   struct Impl;
-  const std::shared_ptr<Impl>& impl() const { return impl_; }
+  const std::shared_ptr<Impl>& impl() const { return impl_; }  ///< for Tenon itself
   explicit Engine(std::shared_ptr<Impl> impl);
 
  private:

@@ -31,7 +31,7 @@ class TENON_API Error : public std::runtime_error {
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ~Error() override;
 
-  ErrorCode code() const noexcept { return code_; }
+  ErrorCode code() const noexcept { return code_; }  ///< the kind of fault
 
  private:
   ErrorCode code_;

@@ -22,8 +22,9 @@
 
 namespace tenon {
 
+/// What is asked of the executor for one prompt.
 struct TENON_API GenerationRequest {
-  std::vector<std::int32_t> input_token_ids{};
+  std::vector<std::int32_t> input_token_ids{};  ///< the prompt; at least one
   /// SamplingParams::stop and bad are text and need the engine's tokenizer; the other fields do
   /// not.
   SamplingParams sampling{};
@@ -33,28 +34,28 @@ struct TENON_API GenerationRequest {
   std::optional<std::vector<std::int32_t>> end_ids{};
   /// No tokens: the response holds the last token's hidden state after the last norm.
   bool embedding = false;
-  RequestOptions options{};
+  RequestOptions options{};  ///< priority, time limits, hooks
 };
 
 /// What one sample or beam of a request has to say.
 struct TENON_API Response {
-  RequestId request_id = 0;
-  int sample = 0;
+  RequestId request_id = 0;  ///< what enqueue_request gave
+  int sample = 0;            ///< which of its samples or beams
   /// Streaming: what is new since the last response; otherwise all.
   std::vector<std::int32_t> token_ids{};
-  std::vector<TokenLogprobs> logprobs{};
-  float cumulative_logprob = 0.0F;  ///< of all tokens so far, where asked for
-  float score = 0.0F;               ///< of a beam
-  FinishReason finish_reason = FinishReason::kNotFinished;
-  bool is_final = false;  ///< the last of the whole request
+  std::vector<TokenLogprobs> logprobs{};  ///< of token_ids, where asked for
+  float cumulative_logprob = 0.0F;        ///< of all tokens so far, where asked for
+  float score = 0.0F;                     ///< of a beam
+  FinishReason finish_reason = FinishReason::kNotFinished;  ///< why the sample ended
+  bool is_final = false;                                    ///< the last of the whole request
   /// Set where the request failed; finish_reason is kError then.
   std::optional<Error> error{};
   // With the last response of sample 0.
-  std::vector<TokenLogprobs> prompt_logprobs{};
-  TokenLogits context_logits{};
-  std::vector<float> embedding{};
-  TokenLogits generation_logits{};  ///< with the last response of each sample
-  RequestTiming timing{};           ///< where is_final
+  std::vector<TokenLogprobs> prompt_logprobs{};  ///< of prompt tokens 1, 2, …
+  TokenLogits context_logits{};                  ///< one row a prompt token
+  std::vector<float> embedding{};                ///< [hidden_size]
+  TokenLogits generation_logits{};               ///< with the last response of each sample
+  RequestTiming timing{};                        ///< where is_final
 };
 
 /// Called from a thread of the executor's own, one at a time; one that blocks holds up other
@@ -95,14 +96,14 @@ class TENON_API Executor {
   /// Ends what runs with kCancelled. Responses that wait can still be taken.
   void shutdown();
 
-  ExecutorHealth health() const;
-  ExecutorStatistics statistics() const;
+  ExecutorHealth health() const;          ///< whether it takes requests, and why not
+  ExecutorStatistics statistics() const;  ///< counts since the start
   /// Of the steps since the last call, oldest first.
   std::vector<IterationStatistics> take_iteration_statistics();
-  std::vector<KvCacheEvent> take_cache_events();
+  std::vector<KvCacheEvent> take_cache_events();  ///< since the last call, oldest first
 
-  std::int64_t max_seq_len() const;
-  std::string memory_plan() const;
+  std::int64_t max_seq_len() const;  ///< tokens of a sequence, prompt and output
+  std::string memory_plan() const;   ///< the ledger, row by row, as text
 
  private:
   struct Impl;
@@ -111,7 +112,7 @@ class TENON_API Executor {
 
 /// One JSON object, for logs and monitors.
 TENON_API std::string to_json(const IterationStatistics& statistics);
-TENON_API std::string to_json(const ExecutorStatistics& statistics);
-TENON_API std::string to_json(const RequestTiming& timing);
+TENON_API std::string to_json(const ExecutorStatistics& statistics);  ///< the same
+TENON_API std::string to_json(const RequestTiming& timing);           ///< the same
 
 }  // namespace tenon

@@ -13,17 +13,17 @@
 namespace tenon {
 
 struct TENON_API ExecutorConfig {
-  SchedulerPolicy scheduler_policy = SchedulerPolicy::kGuaranteedNoEvict;
-  ContextChunking context_chunking = ContextChunking::kFirstComeFirstServed;
+  SchedulerPolicy scheduler_policy = SchedulerPolicy::kGuaranteedNoEvict;     ///< who may start
+  ContextChunking context_chunking = ContextChunking::kFirstComeFirstServed;  ///< shares of a step
   /// Prompt tokens of one request in one step at most; 0: what the step holds (max_num_tokens).
   std::int64_t max_context_chunk = 0;
   std::int64_t max_queue_size = 1024;     ///< requests that may wait; more are refused
   std::int64_t max_queue_tokens = 0;      ///< prompt tokens that may wait; 0: no limit
   std::optional<double> queue_seconds{};  ///< time limits of requests that set none of their own
-  std::optional<double> total_seconds{};
+  std::optional<double> total_seconds{};  ///< from arrival to the end
   std::int64_t max_beam_width = 0;  ///< of a request; 0: the engine's, or what the batch holds
   std::int64_t iter_stats_max_iterations = 1000;  ///< steps whose statistics are kept
-  KvCacheConfig kv_cache{};
+  KvCacheConfig kv_cache{};                       ///< size and habits of the cache
   /// Weights, cache and kernels live in a process of their own, which is started again where it
   /// ends: by a crash, by the system when memory runs out, or by Tenon after an error that sticks
   /// to a process, as CUDA's do. Running requests go on from what they have; one that ends the

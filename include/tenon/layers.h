@@ -17,7 +17,7 @@ namespace tenon::layers {
 /// A dense row-major float tensor on the host. Rows of several sequences lie one after another;
 /// there is no padding.
 struct TENON_API Array {
-  std::vector<float> data{};
+  std::vector<float> data{};          ///< row by row
   std::vector<std::int64_t> shape{};  ///< [rows, width]
 };
 
@@ -29,9 +29,10 @@ struct TENON_API Sequences {
   std::vector<std::int32_t> encoder_lengths{};  ///< encoder rows of each sequence; empty: all one's
 };
 
+/// A weight that a layer asks for.
 struct TENON_API WeightDescription {
-  std::string name{};  ///< "q.weight"
-  std::vector<std::int64_t> shape{};
+  std::string name{};                 ///< "q.weight"
+  std::vector<std::int64_t> shape{};  ///< outermost extent first
 };
 
 /// What all layers share. Copies are not possible; moves are.
@@ -71,11 +72,11 @@ class TENON_API RowLayer : public Layer {
 
 /// y = x W^T + b. Weights: weight [out_features, in_features], bias [out_features].
 struct TENON_API LinearOptions {
-  std::int64_t in_features = 0;
-  std::int64_t out_features = 0;
-  bool bias = true;
-  int tp_size = 1;            ///< ranks of this process that the layer is cut over
-  bool gather_output = true;  ///< ColumnLinear: every rank ends up with all output features
+  std::int64_t in_features = 0;   ///< width of x
+  std::int64_t out_features = 0;  ///< width of y
+  bool bias = true;               ///< whether there is one
+  int tp_size = 1;                ///< ranks of this process that the layer is cut over
+  bool gather_output = true;      ///< ColumnLinear: every rank ends up with all output features
 };
 class TENON_API Linear : public RowLayer {
  public:
@@ -96,10 +97,10 @@ class TENON_API RowLinear : public RowLayer {
 
 /// Weight: weight [num_embeddings, embedding_dim].
 struct TENON_API EmbeddingOptions {
-  std::int64_t num_embeddings = 0;
-  std::int64_t embedding_dim = 0;
-  int tp_size = 1;
-  int sharding_dim = 0;  ///< 0: the table is cut by rows, 1: by features
+  std::int64_t num_embeddings = 0;  ///< rows of the table
+  std::int64_t embedding_dim = 0;   ///< features of a row
+  int tp_size = 1;                  ///< ranks of this process that the layer is cut over
+  int sharding_dim = 0;             ///< 0: the table is cut by rows, 1: by features
 };
 class TENON_API Embedding : public Layer {
  public:
@@ -112,8 +113,8 @@ class TENON_API Embedding : public Layer {
 
 /// x / sqrt(mean(x²) + eps) * weight. Weight: weight [normalized_shape].
 struct TENON_API RmsNormOptions {
-  std::int64_t normalized_shape = 0;
-  double eps = 1e-6;
+  std::int64_t normalized_shape = 0;  ///< width of x
+  double eps = 1e-6;                  ///< added to the mean square
 };
 class TENON_API RmsNorm : public RowLayer {
  public:
@@ -122,9 +123,9 @@ class TENON_API RmsNorm : public RowLayer {
 
 /// (x - mean) / sqrt(variance + eps) * weight + bias. Weights: weight, bias [normalized_shape].
 struct TENON_API LayerNormOptions {
-  std::int64_t normalized_shape = 0;
-  double eps = 1e-5;
-  bool bias = true;
+  std::int64_t normalized_shape = 0;  ///< width of x
+  double eps = 1e-5;                  ///< added to the variance
+  bool bias = true;                   ///< whether there is one
 };
 class TENON_API LayerNorm : public RowLayer {
  public:
@@ -134,10 +135,10 @@ class TENON_API LayerNorm : public RowLayer {
 /// LayerNorm of each run of num_channels / num_groups features. Weights: weight, bias
 /// [num_channels].
 struct TENON_API GroupNormOptions {
-  std::int64_t num_groups = 1;
-  std::int64_t num_channels = 0;
-  double eps = 1e-5;
-  bool affine_bias = true;
+  std::int64_t num_groups = 1;    ///< a divisor of num_channels
+  std::int64_t num_channels = 0;  ///< width of x
+  double eps = 1e-5;              ///< added to the variance
+  bool affine_bias = true;        ///< whether there is a bias
 };
 class TENON_API GroupNorm : public RowLayer {
  public:
@@ -150,11 +151,11 @@ class TENON_API GroupNorm : public RowLayer {
 /// quick_gelu, relu, relu2, sigmoid, tanh, identity; gated layers also swiglu, geglu, gegelu. An
 /// unknown one is an Error with the nearest name.
 struct TENON_API MlpOptions {
-  std::int64_t hidden_size = 0;
-  std::int64_t ffn_hidden_size = 0;
-  std::string hidden_act = "gelu";
-  bool bias = true;
-  int tp_size = 1;
+  std::int64_t hidden_size = 0;      ///< width of x and of the result
+  std::int64_t ffn_hidden_size = 0;  ///< width between the linear layers
+  std::string hidden_act = "gelu";   ///< one of those above
+  bool bias = true;                  ///< whether there is one
+  int tp_size = 1;                   ///< ranks of this process that the layer is cut over
 };
 /// proj(act(fc(x))). Weights: fc [ffn_hidden_size, hidden_size], proj [hidden_size,
 /// ffn_hidden_size], each .weight and .bias.
@@ -176,6 +177,7 @@ class TENON_API FusedGatedMLP : public RowLayer {
 
 // --------------------------------------------------------------------------------- attention
 
+/// Which rows of a sequence a row attends to.
 enum class AttentionMaskType : std::uint8_t {
   kPadding,              ///< all rows of the sequence; there is no padding to hide in packed rows
   kCausal,               ///< the row itself and those before
@@ -190,26 +192,26 @@ enum class AttentionMaskType : std::uint8_t {
 /// rel_attn_table.weight [num_buckets, heads] for kRelative. qkv.weight and qkv.bias may be set in
 /// place of q, k and v: their rows one after another.
 struct TENON_API AttentionOptions {
-  std::int64_t local_layer_idx = 0;  ///< names the layer in messages
-  std::int64_t hidden_size = 0;
-  std::int64_t num_attention_heads = 0;
-  std::int64_t num_kv_heads = 0;  ///< 0: num_attention_heads
-  std::int64_t max_position_embeddings = 1024;
-  std::int64_t attention_head_size = 0;  ///< 0: hidden_size / num_attention_heads
-  AttentionMaskType attention_mask_type = AttentionMaskType::kPadding;
-  std::int64_t sliding_window = 0;
+  std::int64_t local_layer_idx = 0;             ///< names the layer in messages
+  std::int64_t hidden_size = 0;                 ///< width of x and of the result
+  std::int64_t num_attention_heads = 0;         ///< query heads
+  std::int64_t num_kv_heads = 0;                ///< 0: num_attention_heads
+  std::int64_t max_position_embeddings = 1024;  ///< the length that rope scaling starts from
+  std::int64_t attention_head_size = 0;         ///< 0: hidden_size / num_attention_heads
+  AttentionMaskType attention_mask_type = AttentionMaskType::kPadding;  ///< who sees whom
+  std::int64_t sliding_window = 0;  ///< rows, for kSlidingWindowCausal; 0 otherwise
   PositionEmbeddingType position_embedding_type = PositionEmbeddingType::kLearnedAbsolute;
-  double rotary_embedding_base = 10000.0;
-  RopeScaling rotary_embedding_scaling = {};
-  std::int64_t rotary_embedding_dim = 0;  ///< 0: all features (chatglm: half of them)
-  bool bias = true;                       ///< of q, k, v and dense
-  double q_scaling = 1.0;                 ///< scores are divided by q_scaling * sqrt(head_size)
-  double max_attn_value = 0.0;            ///< scores are capped by m * tanh(s / m); 0: not
-  std::int64_t num_buckets = 32;          ///< kRelative
-  std::int64_t max_distance = 128;        ///< kRelative
-  bool cross_attention = false;
-  std::int64_t encoder_hidden_size = 0;  ///< 0: hidden_size
-  int tp_size = 1;
+  double rotary_embedding_base = 10000.0;     ///< theta of the rotary frequencies
+  RopeScaling rotary_embedding_scaling = {};  ///< how they are stretched
+  std::int64_t rotary_embedding_dim = 0;      ///< 0: all features (chatglm: half of them)
+  bool bias = true;                           ///< of q, k, v and dense
+  double q_scaling = 1.0;                     ///< scores are divided by q_scaling * sqrt(head_size)
+  double max_attn_value = 0.0;                ///< scores are capped by m * tanh(s / m); 0: not
+  std::int64_t num_buckets = 32;              ///< kRelative
+  std::int64_t max_distance = 128;            ///< kRelative
+  bool cross_attention = false;               ///< keys and values from Sequences::encoder
+  std::int64_t encoder_hidden_size = 0;       ///< 0: hidden_size
+  int tp_size = 1;                            ///< ranks of this process that the layer is cut over
 };
 class TENON_API Attention : public RowLayer {
  public:

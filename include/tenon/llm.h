@@ -29,8 +29,8 @@ struct TENON_API LlmOptions {
   Mapping mapping{};  ///< ranks are threads of this process
   /// "auto" (a GPU where one can be used, else the CPU), "cpu", "cuda" or "cuda:N".
   std::string device = "auto";
-  int threads = 0;  ///< 0: the physical cores that this process may use
-  bool pin_threads = true;
+  int threads = 0;          ///< 0: the physical cores that this process may use
+  bool pin_threads = true;  ///< CPU: each thread to a physical core
   std::optional<std::int64_t> max_batch_size{};   ///< sequences in flight; default at most 16
   std::optional<std::int64_t> max_num_tokens{};   ///< tokens of one step; default at most 512
   std::optional<std::int64_t> max_seq_len{};      ///< default: the engine's, at most 4096
@@ -44,9 +44,9 @@ struct TENON_API LlmOptions {
   /// bfloat16, or float8_e4m3 (each row under a scale of its own; layers whose weights are fp8, the
   /// others at most to bfloat16). "auto": float32 on a CPU, bfloat16 on a GPU.
   std::string activation_dtype = "auto";
-  bool deterministic = false;
-  bool gather_context_logits = false;
-  std::string max_isa{};  ///< CPU: "", "baseline", "avx2", "avx512", "amx"
+  bool deterministic = false;          ///< the same numbers whatever else is in the batch
+  bool gather_context_logits = false;  ///< makes LLM::logits() faster
+  std::string max_isa{};               ///< CPU: "", "baseline", "avx2", "avx512", "amx"
   /// Values to keep for tap(): names as the graph prints them.
   std::vector<std::string> taps{};
   /// Chat template instead of the model's own.
@@ -62,52 +62,55 @@ struct TENON_API LlmOptions {
   std::string tactics = "auto";
 };
 
+/// How likely a token was, and what was likelier.
 struct TENON_API TokenLogprobs {
-  std::int32_t token_id = 0;
-  float logprob = 0.0F;
+  std::int32_t token_id = 0;                          ///< the token that came
+  float logprob = 0.0F;                               ///< natural logarithm of its probability
   std::vector<std::pair<std::int32_t, float>> top{};  ///< likeliest tokens, best first
 };
 
 /// Logits of consecutive tokens of one request, from its own positions.
 struct TENON_API TokenLogits {
-  std::int64_t first_position = 0;
-  std::int64_t vocab_size = 0;
-  std::vector<float> values{};  ///< [positions, vocab_size]
+  std::int64_t first_position = 0;  ///< of the first row
+  std::int64_t vocab_size = 0;      ///< numbers of a row
+  std::vector<float> values{};      ///< [positions, vocab_size]
 };
 
+/// One sample or beam of a request.
 struct TENON_API CompletionOutput {
-  int index = 0;  ///< which of the request's n samples
-  std::string text{};
-  std::vector<std::int32_t> token_ids{};
-  FinishReason finish_reason = FinishReason::kNotFinished;
+  int index = 0;                          ///< which of the request's n samples
+  std::string text{};                     ///< of token_ids, without special tokens
+  std::vector<std::int32_t> token_ids{};  ///< what was generated
+  FinishReason finish_reason = FinishReason::kNotFinished;  ///< why it ended
   float cumulative_logprob = 0.0F;        ///< where log-probabilities were asked for
   float score = 0.0F;                     ///< of a beam: see SamplingParams::length_penalty
   std::vector<TokenLogprobs> logprobs{};  ///< one a token, where asked for
   TokenLogits generation_logits{};        ///< one row a token, where asked for
 };
 
+/// What a prompt gave.
 struct TENON_API RequestOutput {
-  std::string prompt{};
-  std::vector<std::int32_t> prompt_token_ids{};
-  std::vector<CompletionOutput> outputs{};
+  std::string prompt{};                          ///< as it was given, or after the chat template
+  std::vector<std::int32_t> prompt_token_ids{};  ///< what the model saw
+  std::vector<CompletionOutput> outputs{};       ///< SamplingParams::n of them
   std::vector<TokenLogprobs> prompt_logprobs{};  ///< of prompt tokens 1, 2, …, where asked for
   TokenLogits context_logits{};                  ///< one row a prompt token, where asked for
-  RequestTiming timing{};
+  RequestTiming timing{};                        ///< how long each part took
 };
 
 /// A prompt in any form: text as it is, token ids, or messages for the chat template.
 struct TENON_API Prompt {
-  std::string text{};
-  std::vector<std::int32_t> token_ids{};
-  std::vector<ChatMessage> messages{};
+  std::string text{};                     ///< as it is
+  std::vector<std::int32_t> token_ids{};  ///< or these
+  std::vector<ChatMessage> messages{};    ///< or a conversation
 };
 
 /// A piece of text of one sample as it appears. Never ends inside a character.
 struct TENON_API TextDelta {
   std::size_t request = 0;  ///< index in the call's prompts
-  int sample = 0;
-  std::string text{};
-  bool finished = false;
+  int sample = 0;           ///< index of the sample in the request
+  std::string text{};       ///< what is new
+  bool finished = false;    ///< the sample's last piece
 };
 
 /// Called from the thread that called generate(). It may block: only its own call waits. false ends
@@ -124,8 +127,8 @@ class TENON_API Generation {
 
   /// The next piece of text; nothing when `seconds` have passed (0: at once) or all has come.
   std::optional<TextDelta> next(std::optional<double> seconds = std::nullopt);
-  bool done() const;
-  void cancel();
+  bool done() const;  ///< nothing more will come
+  void cancel();      ///< ends with FinishReason::kCancelled
   /// Waits for the end. Throws what the request failed with. Once.
   RequestOutput wait();
 
@@ -136,8 +139,9 @@ class TENON_API Generation {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Those of its executor, and how long loading took.
 struct TENON_API LlmStatistics : ExecutorStatistics {
-  double load_seconds = 0;
+  double load_seconds = 0;  ///< from the constructor's begin to its end
 };
 
 class TENON_API LLM {
@@ -184,7 +188,7 @@ class TENON_API LLM {
   void cancel_all();
   /// Takes nothing new and returns when all has ended, or false after `seconds`.
   bool drain(std::optional<double> seconds = std::nullopt);
-  ExecutorHealth health() const;
+  ExecutorHealth health() const;  ///< whether it takes requests, and why not
   /// Of the steps since the last call, oldest first.
   std::vector<IterationStatistics> take_iteration_statistics();
 
@@ -194,17 +198,19 @@ class TENON_API LLM {
   std::vector<float> tap(const std::vector<std::int32_t>& ids, const std::string& name,
                          std::vector<std::int64_t>& shape);
 
+  /// Token ids; special tokens that stand in the text are taken as such.
   std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = true) const;
+  /// Text; ids outside of the vocabulary give none.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = true) const;
   /// Throws Error{kNotFound} where the model has no template.
   std::string apply_chat_template(const std::vector<ChatMessage>& messages,
                                   bool add_generation_prompt = true) const;
-  bool has_chat_template() const;
+  bool has_chat_template() const;  ///< of the model, or given
 
   /// From generation_config.json; greedy where there is none.
   const SamplingParams& default_sampling() const;
-  const PretrainedConfig& config() const;
-  const BuildConfig& build_config() const;
+  const PretrainedConfig& config() const;   ///< of the model
+  const BuildConfig& build_config() const;  ///< of the engine
   /// Tokens that one sequence, prompt and answer, may have: the limit asked for, or the cache's
   /// size.
   std::int64_t max_seq_len() const;
@@ -213,8 +219,8 @@ class TENON_API LLM {
   std::string precision() const;
   /// What it runs on, the precision, which kernels serve: lines of text.
   std::string describe() const;
-  std::string memory_plan() const;
-  LlmStatistics statistics() const;
+  std::string memory_plan() const;   ///< the ledger, row by row, as text
+  LlmStatistics statistics() const;  ///< counts since the start
 
  private:
   struct Impl;

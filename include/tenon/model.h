@@ -17,25 +17,25 @@ namespace tenon {
 
 /// A named input of a model's program, with the extents each dimension may take.
 struct TENON_API ModelInput {
-  struct Range {
-    std::string name;  ///< "tokens", "logit_rows"
-    std::int64_t min = 0;
-    std::int64_t opt = 0;
-    std::int64_t max = 0;
+  struct Range {           ///< of one dimension
+    std::string name;      ///< "tokens", "logit_rows"
+    std::int64_t min = 0;  ///< least extent
+    std::int64_t opt = 0;  ///< usual extent
+    std::int64_t max = 0;  ///< largest extent
   };
-  DataType dtype = DataType::kInt32;
-  std::vector<Range> dims{};
+  DataType dtype = DataType::kInt32;  ///< of the input's elements
+  std::vector<Range> dims{};          ///< outermost first
 };
 
 /// Limits that prepare_inputs() turns into ranges.
 struct TENON_API InputLimits {
-  std::int64_t max_batch_size = 1;
-  std::int64_t max_input_len = 1024;
-  std::int64_t max_seq_len = 2048;
-  bool use_cache = true;  ///< false is not supported yet
-  std::int64_t max_beam_width = 1;
-  std::int64_t max_num_tokens = 0;  ///< 0: max_batch_size * max_input_len
-  std::int64_t prompt_embedding_table_size = 0;
+  std::int64_t max_batch_size = 1;               ///< sequences of a step
+  std::int64_t max_input_len = 1024;             ///< tokens of a prompt
+  std::int64_t max_seq_len = 2048;               ///< tokens of a sequence
+  bool use_cache = true;                         ///< false is not supported yet
+  std::int64_t max_beam_width = 1;               ///< beams of a sequence
+  std::int64_t max_num_tokens = 0;               ///< 0: max_batch_size * max_input_len
+  std::int64_t prompt_embedding_table_size = 0;  ///< others are not supported yet
 };
 
 /// Any architecture that this Tenon knows. Copies share their weights.
@@ -57,7 +57,7 @@ class TENON_API PretrainedModel {
 
   /// May be changed before build(): the mapping, the quantization, the limits.
   PretrainedConfig& config();
-  const PretrainedConfig& config() const;
+  const PretrainedConfig& config() const;  ///< the same, to be read
 
   /// The program's inputs by name: token_ids [tokens], positions [tokens], logit_rows [logit_rows].
   /// Packed: sequences stand one after another without padding.
@@ -70,7 +70,7 @@ class TENON_API PretrainedModel {
   static std::vector<std::string> architectures();
 
   struct Impl;
-  const std::shared_ptr<Impl>& impl() const { return impl_; }
+  const std::shared_ptr<Impl>& impl() const { return impl_; }  ///< for Tenon itself
 
  protected:
   explicit PretrainedModel(std::shared_ptr<Impl> impl);
@@ -93,6 +93,7 @@ class TENON_API LlamaForCausalLM : public PretrainedModel {
 /// Mistral 7B and its like, with sliding windows.
 class TENON_API MistralForCausalLM : public PretrainedModel {
  public:
+  /// As LlamaForCausalLM's.
   static MistralForCausalLM from_pretrained(std::string_view path_or_id);
 
  private:
@@ -102,6 +103,7 @@ class TENON_API MistralForCausalLM : public PretrainedModel {
 /// Qwen 2 and 2.5 (and 1.5).
 class TENON_API Qwen2ForCausalLM : public PretrainedModel {
  public:
+  /// As LlamaForCausalLM's.
   static Qwen2ForCausalLM from_pretrained(std::string_view path_or_id);
 
  private:

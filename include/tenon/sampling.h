@@ -111,13 +111,13 @@ struct TENON_API SamplingParams {
 TENON_API void validate(const SamplingParams& params);
 
 enum class FinishReason : std::uint8_t {
-  kNotFinished,
-  kEndId,      ///< the model's end of sequence
-  kStopWords,  ///< a stop text or stop token
-  kLength,     ///< max_tokens, or the model's maximum length
-  kTimedOut,
-  kCancelled,
-  kError,
+  kNotFinished,  ///< it goes on
+  kEndId,        ///< the model's end of sequence
+  kStopWords,    ///< a stop text or stop token
+  kLength,       ///< max_tokens, or the model's maximum length
+  kTimedOut,     ///< RequestOptions::queue_seconds or total_seconds
+  kCancelled,    ///< by the caller or a shutdown
+  kError,        ///< Response::error says which
 };
 
 /// "end_id", "stop_words", "length", …

@@ -20,24 +20,24 @@ struct TENON_API IterationStatistics {
   std::int64_t active_requests = 0;      ///< begun and not ended
   std::int64_t context_requests = 0;     ///< rows of the step that run a prompt
   std::int64_t generation_requests = 0;  ///< rows that continue an output
-  std::int64_t context_tokens = 0;
+  std::int64_t context_tokens = 0;       ///< prompt tokens of the step
   std::uint64_t paused_requests = 0;     ///< to make room for this step
   std::uint64_t completed_requests = 0;  ///< since the start
-  KvCacheStatistics kv_cache{};
+  KvCacheStatistics kv_cache{};          ///< at the step's end
 };
 
 /// Since the start.
 struct TENON_API ExecutorStatistics {
-  std::uint64_t steps = 0;
-  std::uint64_t context_tokens = 0;    ///< prompt tokens computed
-  std::uint64_t generated_tokens = 0;  ///< tokens drawn and handed out
-  std::uint64_t finished_requests = 0;
-  std::uint64_t failed_requests = 0;
-  std::uint64_t cancelled_requests = 0;
-  std::uint64_t timed_out_requests = 0;
-  std::uint64_t refused_requests = 0;  ///< at the door
-  std::uint64_t paused_sequences = 0;
-  std::uint64_t failed_steps = 0;
+  std::uint64_t steps = 0;               ///< that were issued
+  std::uint64_t context_tokens = 0;      ///< prompt tokens computed
+  std::uint64_t generated_tokens = 0;    ///< tokens drawn and handed out
+  std::uint64_t finished_requests = 0;   ///< that ended by themselves
+  std::uint64_t failed_requests = 0;     ///< with FinishReason::kError
+  std::uint64_t cancelled_requests = 0;  ///< with FinishReason::kCancelled
+  std::uint64_t timed_out_requests = 0;  ///< with FinishReason::kTimedOut
+  std::uint64_t refused_requests = 0;    ///< at the door
+  std::uint64_t paused_sequences = 0;    ///< for lack of cache blocks
+  std::uint64_t failed_steps = 0;        ///< that were tried again, request by request
   /// Worker processes that ended before their time (ExecutorConfig::worker_process).
   std::uint64_t lost_workers = 0;
   double step_seconds = 0;             ///< in which at least one step ran
@@ -46,18 +46,18 @@ struct TENON_API ExecutorStatistics {
   std::int64_t active_requests = 0;    ///< begun and not ended
   std::int64_t running_sequences = 0;  ///< samples and beams that have a place in the batch
   std::int64_t waiting_sequences = 0;  ///< that wait for one: of queued requests, and paused ones
-  KvCacheStatistics kv_cache{};
+  KvCacheStatistics kv_cache{};        ///< now
 };
 
 struct TENON_API ExecutorHealth {
   enum class State : std::uint8_t {
-    kReady,
+    kReady,     ///< takes requests
     kDraining,  ///< ends what it has, takes nothing new
     kFailed,    ///< the session is unusable: every request is refused with `message`
-    kStopped,
+    kStopped,   ///< shut down
   };
-  State state = State::kReady;
-  std::string message{};
+  State state = State::kReady;       ///< whether requests are taken
+  std::string message{};             ///< of kFailed: the error
   double last_step_seconds_ago = 0;  ///< while requests run; 0 otherwise
 };
 

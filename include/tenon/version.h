@@ -4,6 +4,6 @@
 
 namespace tenon {
 
-inline constexpr const char* kVersion = "0.1.0";
+inline constexpr const char* kVersion = "0.1.0";  ///< major.minor.patch
 
 }  // namespace tenon

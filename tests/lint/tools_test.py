@@ -22,6 +22,7 @@ def load(name):
 
 results = load("bench_results")
 profile = load("kernel_profile")
+docs = load("check_docs")
 
 
 class BenchResults(unittest.TestCase):
@@ -54,6 +55,39 @@ class BenchResults(unittest.TestCase):
     def test_facts_are_not_compared(self):
         self.assertEqual(self.compared({"steps": 10, "floor_ms": 1}, {"steps": 99, "floor_ms": 9}),
                          (0, "0 worse by more than 3 %\n"))
+
+
+class PublicHeaders(unittest.TestCase):
+    def test_finds_what_nothing_describes(self):
+        header = """// The head says what Box is.
+class Box {
+ public:
+  explicit Box(int size);
+  ~Box();
+  Box& operator=(const Box&);
+  /// Its size.
+  int size() const;
+  int weight() const;
+  /// Counts.
+  long many(int of,
+            int lines);
+  bool other(
+      int x);
+
+  Kind kind = Kind::kNone;
+  int edge = 0;  ///< in metres
+  enum class Kind {
+    kNone,
+    kRound,  ///< no corners
+  };
+
+ private:
+  int hidden_;
+};
+void open(Box& box);
+"""
+        found = [line for number, line in docs.undocumented(header)]
+        self.assertEqual(found, ["int weight() const;", "bool other(", "kNone,", "void open(Box& box);"])
 
 
 class KernelProfile(unittest.TestCase):
