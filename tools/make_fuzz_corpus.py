@@ -387,10 +387,26 @@ def input_file_seeds():
         yield name, bytes([kind]) + content
 
 
+def worker_messages_seeds():
+    for kind, name in enumerate(["load", "batch", "late", "description", "result", "tensor",
+                                 "failure"]):
+        yield name, bytes([kind])  # a whole message, without edits
+    yield "failure_bytes", bytes([8 + 6]) + struct.pack("<iQ", 2, 3) + b"why" + b"\0"
+    yield "result_bytes", bytes([8 + 4]) + struct.pack("<QQiQfQ", 1, 1, 5, 1, -0.5, 0)
+
+    def packet(kind, content):
+        return struct.pack("<IIQ", 0x6e6e6574, kind, len(content)) + content
+    for piece in (0, 1, 255):
+        yield f"channel{piece}", bytes([7, piece]) + packet(5, b"abc") + packet(4, b"") + packet(
+            7, bytes(70))
+    yield "channel_cut", bytes([7, 2]) + packet(5, b"abc")[:-1]
+
+
 SEEDS = {"engine_directory": engine_directory_seeds, "gguf": gguf_seeds, "input_file": input_file_seeds,
          "jinja": jinja_seeds, "json": json_seeds, "model_directory": model_directory_seeds,
          "quant_spec": quant_spec_seeds, "safetensors": safetensors_seeds,
-         "text_directory": text_directory_seeds, "torch_pickle": torch_pickle_seeds}
+         "text_directory": text_directory_seeds, "torch_pickle": torch_pickle_seeds,
+         "worker_messages": worker_messages_seeds}
 
 # Targets whose seeds are files of the tests: target, patterns below tests/data.
 COPIES = {"model_config": ["models/*/config.json"],

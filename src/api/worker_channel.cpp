@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint32_t kMark = 0x6e6e6574;  // "tenn"
 /// Logits of the largest step fit many times over.
 constexpr std::uint64_t kLargest = std::uint64_t{1} << 36;
-/// Memory for a message grows as it comes, by that much at most.
+/// Memory for a message grows as it comes, by that much at a time.
 constexpr std::size_t kPiece = std::size_t{16} << 20;
 
 }  // namespace
@@ -59,6 +59,14 @@ std::size_t WorkerChannel::take_buffered(std::span<std::byte> to) {
   return count;
 }
 
+/// Where the payload's next bytes belong.
+std::span<std::byte> WorkerChannel::payload_room() {
+  if (payload_bytes_ == payload_.size())
+    payload_.resize(payload_bytes_ + static_cast<std::size_t>(std::min<std::uint64_t>(
+                                         header_.size - payload_bytes_, kPiece)));
+  return std::span(payload_).subspan(payload_bytes_);
+}
+
 /// Of what is buffered; the rest of a large payload comes straight to its place.
 bool WorkerChannel::has_whole_packet() {
   if (header_bytes_ < sizeof(header_)) {
@@ -69,33 +77,24 @@ bool WorkerChannel::has_whole_packet() {
                 "[worker] what came is no message (mark {:#x}, {} bytes)", header_.mark,
                 header_.size);
     payload_.clear();
+    payload_bytes_ = 0;
   }
-  while (payload_.size() < header_.size && buffer_begin_ < buffer_end_) {
-    const std::size_t had = payload_.size();
-    payload_.resize(
-        had + std::min(static_cast<std::size_t>(header_.size) - had, buffer_end_ - buffer_begin_));
-    take_buffered(std::span(payload_).subspan(had));
-  }
-  return payload_.size() == header_.size;
+  while (payload_bytes_ < header_.size && buffer_begin_ < buffer_end_)
+    payload_bytes_ += take_buffered(payload_room());
+  return payload_bytes_ == header_.size;
 }
 
 WorkerChannel::Received WorkerChannel::receive(WorkerPacket& packet, Wait wait) {
   while (!has_whole_packet()) {
-    const std::size_t had = payload_.size();
     const bool in_payload = header_bytes_ == sizeof(header_);
-    const std::uint64_t missing = in_payload ? header_.size - had : 0;
-    const bool direct = missing > buffer_.size();
-    std::span<std::byte> to = buffer_;
-    if (direct) {
-      payload_.resize(had + static_cast<std::size_t>(std::min<std::uint64_t>(missing, kPiece)));
-      to = std::span(payload_).subspan(had);
-    }
+    const bool direct = in_payload && header_.size - payload_bytes_ > buffer_.size();
+    const std::span<std::byte> to = direct ? payload_room() : std::span<std::byte>(buffer_);
     ssize_t came = 0;
     do came = ::recv(socket_, to.data(), to.size(), wait == Wait::kNo ? MSG_DONTWAIT : 0);
     while (came < 0 && errno == EINTR);
     const auto bytes = static_cast<std::size_t>(std::max<ssize_t>(came, 0));
     if (direct) {
-      payload_.resize(had + bytes);
+      payload_bytes_ += bytes;
     } else {
       buffer_begin_ = 0;
       buffer_end_ = bytes;

@@ -50,14 +50,16 @@ class WorkerChannel {
 
   bool has_whole_packet();
   std::size_t take_buffered(std::span<std::byte> to);
+  std::span<std::byte> payload_room();
 
   int socket_;
   std::array<std::byte, 64 * 1024> buffer_;  // what came and was not looked at
   std::size_t buffer_begin_ = 0;
   std::size_t buffer_end_ = 0;
   Header header_;
-  std::size_t header_bytes_ = 0;  // that came
-  std::vector<std::byte> payload_;
+  std::size_t header_bytes_ = 0;    // that came
+  std::vector<std::byte> payload_;  // room for what comes, by pieces
+  std::size_t payload_bytes_ = 0;   // that came
 };
 
 }  // namespace tenon

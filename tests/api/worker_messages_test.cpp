@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -199,6 +200,24 @@ TEST(WorkerChannel, DoesNotWaitWhereItIsToldNotTo) {
     EXPECT_THROW(reader.receive(packet, WorkerChannel::Wait::kYes), Error) << size;
   }
   ::close(ends.sockets[0]);
+}
+
+/// What one byte costs does not depend on how large the message is to become.
+TEST(WorkerChannel, ALargeMessageMayComeInSmallPieces) {
+  const Ends ends;
+  WorkerChannel there(ends.sockets[1]);
+  const std::array<std::uint64_t, 2> header = {0x6e6e6574ULL, std::uint64_t{64} << 20};
+  ASSERT_EQ(::write(ends.sockets[0], header.data(), sizeof(header)), 16);
+  WorkerPacket packet;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 4000; ++i) {
+    ASSERT_EQ(::write(ends.sockets[0], &i, 1), 1);
+    ASSERT_EQ(there.receive(packet, WorkerChannel::Wait::kNo), WorkerChannel::Received::kNothing);
+  }
+  // Making room anew for each would write 64 GB.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  ::close(ends.sockets[0]);
+  EXPECT_THROW(there.receive(packet, WorkerChannel::Wait::kYes), Error);
 }
 
 TEST(WorkerChannel, AFalseSizeTakesNoMemory) {
