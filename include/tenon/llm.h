@@ -38,7 +38,7 @@ struct TENON_API LlmOptions {
   /// Bytes for everything that the plan counts; a load that takes more is refused, and a cache
   /// whose size is not given keeps within it. Unset: what the device has.
   std::optional<std::int64_t> memory_limit{};
-  /// float32, float16, bfloat16 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
+  /// float32, float16, bfloat16, float8_e4m3 or int8 ("auto": float32 on a CPU, bfloat16 on a GPU).
   std::string kv_cache_dtype = "auto";
   /// Precision to which kernels may round the inputs of linear layers: float32 (not at all),
   /// bfloat16, or float8_e4m3 (each row under a scale of its own; layers whose weights are fp8, the

@@ -103,9 +103,9 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
                   {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat8E4M3});
   session.policy.deterministic = options.deterministic;
   session.policy.max_isa = options.max_isa;
-  session.cache_dtype =
-      option_type(options.kv_cache_dtype, "kv_cache_dtype", automatic,
-                  {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16, DataType::kInt8});
+  session.cache_dtype = option_type(options.kv_cache_dtype, "kv_cache_dtype", automatic,
+                                    {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16,
+                                     DataType::kFloat8E4M3, DataType::kInt8});
   session.tokens_per_block = build.tokens_per_block;
   session.max_sequence_length = options.max_seq_len.value_or(
       std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));

@@ -84,7 +84,7 @@ void ModelFlags::add(CommandLine& line) {
               "inputs of linear layers: float32 (exact), bfloat16 where that is faster, or "
               "float8_e4m3 where weights are fp8 [float32; on a GPU bfloat16]");
   line.option("--kv_cache_dtype", options_.kv_cache_dtype,
-              "float32, float16, bfloat16 or int8 [float32; on a GPU bfloat16]");
+              "float32, float16, bfloat16, float8_e4m3 or int8 [float32; on a GPU bfloat16]");
   line.flag("--deterministic", options_.deterministic,
             "the same numbers whatever else is in the batch");
   line.option("--max_batch_size", options_.max_batch_size, "sequences in flight [16]");

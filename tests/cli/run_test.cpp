@@ -64,6 +64,8 @@ TEST_F(Run, SaysThePrecisionOnStandardErrorAlone) {
   EXPECT_EQ(result.out.find("precision"), result.out.npos);
   result = run(words({"--input_text", "Hello", "--kv_cache_dtype", "int8"}));
   EXPECT_THAT(result.err, HasSubstr("cache int8;"));
+  result = run(words({"--input_text", "Hello", "--kv_cache_dtype", "float8_e4m3"}));
+  EXPECT_THAT(result.err, HasSubstr("cache float8_e4m3;"));
   EXPECT_THAT(json_of(words({"--input_text", "Hello", "--json"})).at("precision", "").as_string(""),
               HasSubstr("precision: weights as stored"));
   result = run({"chat", engine_, "--threads", "1", "--no_pin", "--max_output_len", "2"}, "Hi\n");
