@@ -7,12 +7,15 @@
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "backends/cuda/cuda_kernel.h"
 #include "backends/cuda/step_state.h"
+#include "core/dtype.h"
 #include "core/half.h"
 #include "result_log.h"
 
@@ -32,6 +35,7 @@ struct Case {
   std::int64_t kv_heads = 8;
   std::int64_t head_dim = 128;
   std::int64_t window = 0;
+  DataType cache = DataType::kBFloat16;
 };
 
 std::vector<std::int32_t> times(std::size_t count, std::int32_t value) {
@@ -65,6 +69,12 @@ std::vector<Case> cases() {
   out.push_back(decode(64, 1024));
   out.back().name = "decode 63 x 1024 and 1 x 102400";
   out.back().cached[20] = 102399;
+  for (const DataType cache : {DataType::kFloat8E4M3, DataType::kInt8})
+    for (Case c : {decode(64, 4096), decode(1, 32768), context(4, 4096)}) {
+      c.name += fmt::format(", {}", to_string(cache));
+      c.cache = cache;
+      out.push_back(c);
+    }
   return out;
 }
 
@@ -78,15 +88,18 @@ double products(const Case& c) {  // multiplications and additions, of what the 
   return 4 * pairs * static_cast<double>(c.heads * c.head_dim);
 }
 
-double bytes(const Case& c) {  // keys and values once, queries and outputs
+double bytes(const Case& c) {  // keys and values once, with their scales; queries and outputs
   double tokens = 0;
   double rows = 0;
   for (std::size_t s = 0; s < c.cached.size(); ++s) {
     tokens += c.cached[s] + c.fresh[s];
     rows += c.fresh[s];
   }
-  return 4 * static_cast<double>(c.head_dim) *
-         (tokens * static_cast<double>(c.kv_heads) + rows * static_cast<double>(c.heads));
+  const auto width = static_cast<double>(c.head_dim);
+  const double token = 2 * width * static_cast<double>(size_of(c.cache)) +
+                       (c.cache == DataType::kInt8 ? 2. * sizeof(float) : 0.);
+  return token * tokens * static_cast<double>(c.kv_heads) +
+         4 * width * rows * static_cast<double>(c.heads);
 }
 
 Batch batch_of(const Case& c) {
@@ -106,19 +119,40 @@ Batch batch_of(const Case& c) {
   return batch;
 }
 
-void fill_randomly(std::byte* to, std::int64_t bytes) {
-  static const std::vector<std::uint16_t> block = [] {
-    std::vector<std::uint16_t> out(std::size_t{1} << 22);
-    std::mt19937 random(1);
-    std::normal_distribution<float> normal;
-    for (std::uint16_t& x : out) x = float_to_bf16(normal(random));
+constexpr std::int64_t kRandom = std::int64_t{1} << 22;  // numbers made once
+
+// bfloat16, or codes of a cache in 8 bits.
+std::vector<std::byte> random_block(DataType type) {
+  std::vector<float> numbers(kRandom);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  for (float& x : numbers) x = normal(random);
+  std::vector<std::byte> out(numbers.size() * size_of(type));
+  if (type != DataType::kInt8) {
+    convert_from_float(type, numbers.data(), out.data(), numbers.size());
     return out;
-  }();
-  const auto size = static_cast<std::int64_t>(block.size() * 2) - 2 * 1021;
+  }
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<std::byte>(static_cast<int>(std::clamp(32 * numbers[i], -127.F, 127.F)));
+  return out;
+}
+
+void fill_randomly(std::byte* to, std::int64_t bytes, DataType type = DataType::kBFloat16) {
+  static std::map<DataType, std::vector<std::byte>> blocks;
+  std::vector<std::byte>& block = blocks[type];
+  if (block.empty()) block = random_block(type);
+  const auto size = static_cast<std::int64_t>(block.size()) - 2 * 1021;
   for (std::int64_t at = 0; at < bytes; at += size)
-    check(cudaMemcpy(to + at, block.data() + at / size % 1021,
+    check(cudaMemcpy(to + at, block.data() + 2 * (at / size % 1021),
                      static_cast<std::size_t>(std::min(size, bytes - at)), cudaMemcpyHostToDevice),
           "bench");
+}
+
+void fill_scales(float* to, const CacheGroupDescription& group) {
+  const std::vector<float> scales(
+      static_cast<std::size_t>(group.blocks * group.kv_heads * group.tokens_per_block), 1.F / 32);
+  check(cudaMemcpy(to, scales.data(), scales.size() * sizeof(float), cudaMemcpyHostToDevice),
+        "bench");
 }
 
 class Bench {
@@ -127,7 +161,7 @@ class Bench {
     constexpr std::int64_t kBlock = 32;
     CacheGroupDescription group{.kv_heads = c.kv_heads,
                                 .head_dim = c.head_dim,
-                                .dtype = DataType::kBFloat16,
+                                .dtype = c.cache,
                                 .tokens_per_block = kBlock};
     std::vector<std::vector<std::int32_t>> tables;
     for (const std::int32_t length : batch_.sequence_length) {
@@ -144,8 +178,13 @@ class Bench {
     const std::vector<const std::int32_t*> places = {state_->tables(0)};
     cache_ =
         std::make_unique<PagedCache>(program_.cache, places, StepState::table_stride(program_));
-    fill_randomly(static_cast<std::byte*>(cache_->layer(0).keys),
-                  PagedCache::bytes(program_.cache));
+    fill_randomly(static_cast<std::byte*>(cache_->layer(0).keys), PagedCache::bytes(program_.cache),
+                  c.cache);
+    for (const std::int64_t layer : program_.cache[0].layers)
+      if (c.cache == DataType::kInt8) {
+        fill_scales(cache_->layer(layer).key_scales, program_.cache[0]);
+        fill_scales(cache_->layer(layer).value_scales, program_.cache[0]);
+      }
     std::vector<TableChange> changes;
     for (std::size_t s = 0; s < tables.size(); ++s)
       changes.push_back({0, static_cast<std::int32_t>(s), 0, tables[s]});

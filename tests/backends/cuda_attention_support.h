@@ -88,6 +88,16 @@ class BothCaches {
     return run_on_device(entry, op, view, c, storage, {}, step, launches)[0];
   }
 
+  /// What the CPU's reference makes of it: `batch` has the case's sequences.
+  Tensor reference(const Attention& op, const Batch& batch, const Tensor& q) const {
+    OpCase c;
+    c.batch = batch;
+    c.cache = cache_->get();
+    c.reads_cache = true;
+    c.inputs = {q};
+    return cpu::run_reference(op, c)[0];
+  }
+
   const Batch& all() const { return all_; }
 
  private:
@@ -98,11 +108,11 @@ class BothCaches {
   std::vector<Tensor> expected_;
 };
 
-inline void write_plainly(BothCaches& both, const CacheCase& c) {
+inline void write_plainly(BothCaches& both, const CacheCase& c, float size_of_values = 1.F) {
   const std::int64_t tokens = both.all().tokens();
   const Shape shape = {tokens, c.kv_heads * c.head_dim};
   both.write(CacheWrite{.kv_heads = c.kv_heads, .head_dim = c.head_dim},
-             {random_tensor(shape, 11), random_tensor(shape, 12)});
+             {random_tensor(shape, 11), random_tensor(shape, 12, size_of_values)});
 }
 
 // int8 codes may differ by one where the two sides' scales round apart.

@@ -14,8 +14,8 @@ std::vector<float> frequencies(std::int64_t pairs) {
 
 TEST(CudaAttention, EveryCacheType) {
   TENON_NEEDS_GPU();
-  for (const DataType type :
-       {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16, DataType::kInt8})
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16,
+                              DataType::kFloat8E4M3, DataType::kInt8})
     for (const std::int64_t head_dim : {6, 64, 128})
       for (const std::int64_t heads : {2, 8}) {
         CacheCase c{.dtype = type, .head_dim = head_dim};
@@ -53,7 +53,8 @@ TEST(CudaAttention, EveryAttribute) {
 
 TEST(CudaAttention, RopeCacheWrite) {
   TENON_NEEDS_GPU();
-  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kInt8})
+  for (const DataType type :
+       {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat8E4M3, DataType::kInt8})
     for (const RopeStyle style : {RopeStyle::kNeox, RopeStyle::kGptj}) {
       CacheCase c{.dtype = type};
       BothCaches both(c);

@@ -8,32 +8,36 @@
 #include "backends/cuda/attention_launch.h"
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/device/attention_decode.cuh"
+#include "backends/cuda/device/attention_decode_codes.cuh"
+#include "core/dtype.h"
 
 namespace tenon::cuda {
 namespace {
 
 using namespace attention_decode;
 
-template <class T, int kHeadDim, int kMostRows, bool kExtras>
-__global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDim>())
+// Rows of the products: the heads of a key-value head, in parts of as many.
+constexpr int decode_rows(std::int64_t heads, std::int64_t kv_heads) {
+  return heads / kv_heads <= 8 ? 8 : kRows;
+}
+
+template <class D>
+__global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWidth>())
     decode_kernel(const __grid_constant__ AttentionLaunch l) {
-  using D = Decode<T, kHeadDim, kMostRows, kExtras>;
+  using Stage = typename D::Stage;
+  using Element = typename Stage::Element;
+  constexpr int kHeadDim = D::kWidth;
+  constexpr int kMostRows = D::kUnitRows;
   extern __shared__ __align__(16) char memory[];
-  T* const stages = reinterpret_cast<T*>(memory);
-  Shared& shared = *reinterpret_cast<Shared*>(memory + kWarps * Stage<kHeadDim>::kCount *
-                                                           Stage<kHeadDim>::kBytes);
+  Element* const stages = reinterpret_cast<Element*>(memory);
+  Shared& shared = *reinterpret_cast<Shared*>(memory + kWarps * Stage::kCount * Stage::kBytes);
   auto* const before = reinterpret_cast<std::uint32_t*>(&shared + 1);
   const int warp = threadIdx.x / 32;
   const std::int32_t group = l.arguments.heads / l.arguments.kv_heads;
-  const D d{l,
-            l.arguments,
-            stages + warp * Stage<kHeadDim>::kCount * Stage<kHeadDim>::kElements,
-            warp,
-            static_cast<int>(threadIdx.x) % 32,
-            group,
-            (group + kMostRows - 1) / kMostRows};
+  const D d{{l, l.arguments, stages + warp * Stage::kCount * Stage::kElements, warp,
+             static_cast<int>(threadIdx.x) % 32, group, (group + kMostRows - 1) / kMostRows}};
 
-  constexpr int kStages = Stage<kHeadDim>::kCount;
+  constexpr int kStages = Stage::kCount;
   const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, before, shared);
   const std::int32_t pairs = l.arguments.kv_heads * d.row_blocks;
   constexpr int kMostUnits = most_decode_units(kMostRows);
@@ -60,9 +64,9 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
   };
   for (int i = 0; i < kStages - 1; ++i) load_next();
 
-  std::uint32_t q[D::kFragments][4];
+  typename D::Queries q;
   float sums[D::kOutputs][4];
-  RunningSoftmax softmax[2];
+  typename D::Softmax softmax;
   typename D::Sums pair;
   pair.clear();
   bool fresh_pair = true;
@@ -75,13 +79,13 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
   int reading = 0;
   while (at.valid) {
     if (fresh_pair) {
-      if constexpr (D::kKeepsQueries) d.load_queries(at, 0, q);
+      d.start_pair(at, q);
       first_owner = at.owner(0, share);
       last_owner = at.owner((at.units() - 1) * at.unit, share);
     }
     fresh_pair = false;
     if (fresh_unit) {
-      softmax[0] = softmax[1] = {};
+      D::clear(softmax);
 #pragma unroll
       for (int n = 0; n < D::kOutputs; ++n)
 #pragma unroll
@@ -99,9 +103,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
     reading = reading + 1 == kStages ? 0 : reading + 1;
     if (!fresh_unit) continue;
 
-    d.publish(
-        reinterpret_cast<float*>(const_cast<T*>(d.stages) + read * Stage<kHeadDim>::kElements),
-        shared, sums, softmax);
+    d.publish(reinterpret_cast<float*>(d.stages + read * Stage::kElements), shared, sums, softmax);
     __syncthreads();
     const std::int32_t live_rows = d.rows(done);
     float* const slots = reinterpret_cast<float*>(l.workspace) +
@@ -120,8 +122,8 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
 #pragma unroll
       for (int other = 0; other < kWarps; ++other) {
         const float weight = power_of_two(shared.largest[other][row] - base);
-        const float* const from = reinterpret_cast<const float*>(
-            stages + (other * kStages + read) * Stage<kHeadDim>::kElements);
+        const float* const from =
+            reinterpret_cast<const float*>(stages + (other * kStages + read) * Stage::kElements);
         total = __fmaf_rn(shared.total[other][row], weight, total);
         sum = __fmaf_rn(from[i * kThreads + threadIdx.x], weight, sum);
       }
@@ -160,36 +162,65 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<kHeadDi
   }
 }
 
-template <class T, int kHeadDim, int kMostRows, bool kExtras>
-void run(const AttentionLaunch& l) {
-  const std::size_t bytes = shared_bytes<kHeadDim>(l.sequences);
-  const auto kernel = decode_kernel<T, kHeadDim, kMostRows, kExtras>;
+template <class D>
+void run_kernel(const AttentionLaunch& l) {
+  const std::size_t bytes = shared_bytes<typename D::Stage>(l.sequences);
+  const auto kernel = decode_kernel<D>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)),
         "shared memory of attention");
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
-      kMostDecodeBlocks, l.multiprocessors * blocks_of_one_multiprocessor<kHeadDim>()));
+      kMostDecodeBlocks, l.multiprocessors * blocks_of_one_multiprocessor<D::kWidth>()));
   kernel<<<blocks, kThreads, bytes, l.stream>>>(l);
   check_launch("attention of decodes");
 }
 
-template <class T, int kHeadDim>
-void run(const AttentionLaunch& l) {
-  const bool extras = has_score_extras(l.arguments);
-  if (l.arguments.heads / l.arguments.kv_heads <= 8)
-    extras ? run<T, kHeadDim, 8, true>(l) : run<T, kHeadDim, 8, false>(l);
+// 16 bits: the type of cache and products, and whether scores are more than scaled products.
+template <class T, bool kExtras>
+struct Wide {
+  template <int kHeadDim, int kMostRows>
+  using Block = Decode<T, kHeadDim, kMostRows, kExtras>;
+};
+template <class Code>
+struct Narrow {
+  template <int kHeadDim, int kMostRows>
+  using Block = DecodeCodes<Code, kHeadDim, kMostRows>;
+};
+
+template <class Kind, int kHeadDim>
+void run_rows(const AttentionLaunch& l) {
+  if (decode_rows(l.arguments.heads, l.arguments.kv_heads) == 8)
+    run_kernel<typename Kind::template Block<kHeadDim, 8>>(l);
   else
-    extras ? run<T, kHeadDim, 16, true>(l) : run<T, kHeadDim, 16, false>(l);
+    run_kernel<typename Kind::template Block<kHeadDim, kRows>>(l);
 }
 
-template <class T>
+template <class Kind>
 void run(const AttentionLaunch& l) {
   switch (l.arguments.head_dim) {
-    case 64: return run<T, 64>(l);
-    case 80: return run<T, 80>(l);
-    case 96: return run<T, 96>(l);
-    case 128: return run<T, 128>(l);
-    default: return run<T, 256>(l);
+    case 64: return run_rows<Kind, 64>(l);
+    case 80: return run_rows<Kind, 80>(l);
+    case 96: return run_rows<Kind, 96>(l);
+    case 128: return run_rows<Kind, 128>(l);
+    default: return run_rows<Kind, 256>(l);
+  }
+}
+
+template <int kHeadDim>
+std::size_t most_shared_bytes(DataType cache, int rows) {
+  if (size_of(cache) != 1) return shared_bytes<Stage<__half, kHeadDim, kRows>>(kSequences);
+  return rows == 8 ? shared_bytes<CodeStage<kHeadDim, 8>>(kSequences)
+                   : shared_bytes<CodeStage<kHeadDim, kRows>>(kSequences);
+}
+
+void run_cache(const AttentionLaunch& l) {
+  const bool extras = has_score_extras(l.arguments);
+  switch (l.arguments.layer.dtype) {
+    case DataType::kInt8: return run<Narrow<Int8Code>>(l);
+    case DataType::kFloat8E4M3: return run<Narrow<Float8Code>>(l);
+    case DataType::kFloat16:
+      return extras ? run<Wide<__half, true>>(l) : run<Wide<__half, false>>(l);
+    default: return extras ? run<Wide<__nv_bfloat16, true>>(l) : run<Wide<__nv_bfloat16, false>>(l);
   }
 }
 
@@ -197,19 +228,27 @@ void run(const AttentionLaunch& l) {
 
 std::int64_t decode_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
   const std::int64_t rows = std::min<std::int64_t>(heads / kv_heads, kRows);
-  const int units = most_decode_units(heads / kv_heads <= 8 ? 8 : kRows);
+  const int units = most_decode_units(decode_rows(heads, kv_heads));
   return kMostDecodeBlocks * units * unit_floats(rows, head_dim) *
          static_cast<std::int64_t>(sizeof(float));
+}
+
+std::int64_t decode_shared_bytes(DataType cache, std::int64_t heads, std::int64_t kv_heads,
+                                 std::int64_t head_dim) {
+  const int rows = decode_rows(heads, kv_heads);
+  const std::size_t bytes = head_dim == 64    ? most_shared_bytes<64>(cache, rows)
+                            : head_dim == 80  ? most_shared_bytes<80>(cache, rows)
+                            : head_dim == 96  ? most_shared_bytes<96>(cache, rows)
+                            : head_dim == 128 ? most_shared_bytes<128>(cache, rows)
+                                              : most_shared_bytes<256>(cache, rows);
+  return static_cast<std::int64_t>(bytes);
 }
 
 void launch_attention_decode(const AttentionLaunch& launch) {
   AttentionLaunch l = launch;
   for (std::int32_t first = 0; first < launch.sequences; first += kSequences) {
     l.sequences = std::min(kSequences, launch.sequences - first);
-    if (l.arguments.layer.dtype == DataType::kFloat16)
-      run<__half>(l);
-    else
-      run<__nv_bfloat16>(l);
+    run_cache(l);
     l.view.slots += kSequences;
     l.view.token_begin += kSequences;
     l.view.cached_tokens += kSequences;

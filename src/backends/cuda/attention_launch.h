@@ -15,7 +15,7 @@ namespace tenon::cuda {
 struct AttentionLaunch {
   AttentionArguments arguments;  ///< with its layer
   StepView view;
-  const void* q = nullptr;  ///< [T, heads * head_dim] of the cache's type
+  const void* q = nullptr;  ///< [T, heads * head_dim] of the cache's type; over 8 bits, bfloat16
   void* out = nullptr;      ///< likewise, of out_type
   DataType out_type = DataType::kFloat32;
   std::int32_t sequences = 0;  ///< of the launch
@@ -37,6 +37,9 @@ constexpr bool is_fast_head_dim(std::int64_t head_dim) {
 // Sequences with one token: attention_decode.cu.
 inline constexpr std::int64_t kMostDecodeBlocks = 320;
 std::int64_t decode_workspace(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim);
+/// Of a block, for the most sequences that one launch has.
+std::int64_t decode_shared_bytes(DataType cache, std::int64_t heads, std::int64_t kv_heads,
+                                 std::int64_t head_dim);
 void launch_attention_decode(const AttentionLaunch& launch);
 
 // Context: attention_prefill.cu (any device of compute capability 8.0), attention_hopper.cu.

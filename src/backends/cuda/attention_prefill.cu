@@ -1,11 +1,14 @@
 // Attention of context chunks over the paged cache with warp-level matrix products, for any device
 // from compute capability 8.0 on: a block has 64 query rows and walks over tiles of keys, of which
 // the next is on its way while one is used. Tiles begin at multiples of their size, so that a row's
-// sums do not depend on where its chunk began.
+// sums do not depend on where its chunk began. Of a cache in 8 bits, the codes of the next tile are
+// on their way, and the block widens them all once, in shared memory.
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/attention_launch.h"
 #include "backends/cuda/cuda_api.h"
+#include "backends/cuda/device/attention_codes.cuh"
 #include "backends/cuda/device/attention_rows.cuh"
+#include "core/dtype.h"
 
 namespace tenon::cuda {
 namespace {
@@ -20,6 +23,17 @@ struct Tile {
   static constexpr int kStride = kHeadDim + 8;  // an odd number of 16-byte units: no bank twice
   static constexpr int kPieces = kHeadDim / 8;  // of 16 bytes in a row
   static constexpr int kBytes = 2 * kStride * (kRows + 2 * kStages * kKeys);
+};
+
+// Over a cache in 8 bits there is one tile in 16 bits and, after it: the codes of one tile, of keys
+// and of values, then the scales of two tiles, likewise.
+template <int kHeadDim>
+struct CodeTile {
+  using Wide = Tile<kHeadDim>;
+  static constexpr int kKeys = Wide::kKeys;
+  static constexpr int kCodes = kKeys * kHeadDim;  // of keys; as many of values
+  static constexpr int kFirst = 2 * Wide::kStride * (kRows + 2 * kKeys);
+  static constexpr int kBytes = kFirst + 2 * kCodes + 2 * 2 * kKeys * 4;
 };
 
 template <class T, int kHeadDim>
@@ -60,16 +74,72 @@ __device__ void load_tile(const CacheLayer& layer, T* keys, T* values, std::int3
   }
 }
 
-template <class T, int kHeadDim, bool kExtras>
+// The same of codes, with their scales where there are any: [keys, values][kKeys].
+template <int kHeadDim>
+__device__ void load_codes(const CacheLayer& layer, std::uint8_t* codes, float* scales,
+                           std::int32_t slot, std::int32_t first, std::int32_t begin,
+                           std::int32_t end, std::int32_t kv_head) {
+  using Shape = CodeTile<kHeadDim>;
+  constexpr int kPieces = kHeadDim / 16;
+  const auto row_of = [&](int row) {
+    const std::int32_t place = first + row;
+    return place >= begin && place < end ? cache_row(layer, slot, place, kv_head)
+                                         : std::int64_t{-1};
+  };
+  for (int i = threadIdx.x; i < Shape::kKeys * kPieces; i += kThreads) {
+    const std::int64_t row = row_of(i / kPieces);
+    const std::int64_t at = row < 0 ? 0 : row * kHeadDim + i % kPieces * 16;
+    const std::uint32_t to = shared_address(codes + i * 16);
+    copy_async(to, static_cast<const std::uint8_t*>(layer.keys) + at, row >= 0);
+    copy_async(to + Shape::kCodes, static_cast<const std::uint8_t*>(layer.values) + at, row >= 0);
+  }
+  if (layer.dtype != DataType::kInt8) return;
+  for (int i = threadIdx.x; i < 2 * Shape::kKeys; i += kThreads) {
+    const std::int64_t row = row_of(i % Shape::kKeys);
+    const float* const from = i < Shape::kKeys ? layer.key_scales : layer.value_scales;
+    copy_async_4(shared_address(scales + i), from + (row < 0 ? 0 : row), row >= 0);
+  }
+}
+
+// A tile's codes, all that the block has, to rows of 16 bits: keys, then values.
+template <class Code, class T, int kHeadDim>
+__device__ void widen_tile(const std::uint8_t* codes, T* to) {
+  using Wide = Tile<kHeadDim>;
+  for (int i = threadIdx.x; i < 2 * Wide::kKeys * Wide::kPieces; i += kThreads) {
+    const uint2 eight = *reinterpret_cast<const uint2*>(codes + i * 8);
+    std::uint32_t low[2];
+    std::uint32_t high[2];
+    widen_codes<Code, T, CodeOrder::kRow>(eight.x, low);
+    widen_codes<Code, T, CodeOrder::kRow>(eight.y, high);
+    *reinterpret_cast<uint4*>(to + i / Wide::kPieces * Wide::kStride + i % Wide::kPieces * 8) =
+        make_uint4(low[0], low[1], high[0], high[1]);
+  }
+}
+
+// Scores or weights of the lane's keys times their scales.
+template <int kScores>
+__device__ void scale_columns(float (&scores)[kScores][4], const float* scales, int lane) {
+#pragma unroll
+  for (int n = 0; n < kScores; ++n) {
+    const float2 two = *reinterpret_cast<const float2*>(scales + n * 8 + lane % 4 * 2);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) scores[n][i] *= i % 2 == 0 ? two.x : two.y;
+  }
+}
+
+// Over codes, which kind they are and whether scores have extras is asked at run time: it is asked
+// once a tile.
+template <class T, int kHeadDim, bool kExtras, bool kCodes>
 __global__ void __launch_bounds__(kThreads)
     prefill_kernel(const __grid_constant__ AttentionLaunch l) {
   using Shape = Tile<kHeadDim>;
+  using Codes = CodeTile<kHeadDim>;
   constexpr int kScores = Shape::kKeys / 8;  // fragments of 8 keys
   constexpr int kOutputs = kHeadDim / 8;
   extern __shared__ __align__(16) char memory[];
   T* const queries = reinterpret_cast<T*>(memory);
   T* const keys = queries + kRows * Shape::kStride;
-  T* const values = keys + kStages * Shape::kKeys * Shape::kStride;
+  T* const values = keys + (kCodes ? 1 : kStages) * Shape::kKeys * Shape::kStride;
 
   const AttentionArguments& a = l.arguments;
   const auto kv_head = static_cast<std::int32_t>(blockIdx.x);
@@ -100,11 +170,25 @@ __global__ void __launch_bounds__(kThreads)
       query_row(a, first_row + warp * 16 + lane / 4 + 8, tokens, cached, kv_head)};
 
   const auto stage = [&](std::int32_t tile) {
-    return (tile - first_tile) % kStages * Shape::kKeys * Shape::kStride;
+    return kCodes ? 0 : (tile - first_tile) % kStages * Shape::kKeys * Shape::kStride;
   };
-  load_tile<T, kHeadDim>(a.layer, keys, values, slot, first_tile * Shape::kKeys, top.begin,
+  auto* const codes = reinterpret_cast<std::uint8_t*>(memory + Codes::kFirst);
+  const auto scales = [&](std::int32_t tile) {
+    return reinterpret_cast<float*>(codes + 2 * Codes::kCodes) +
+           (tile - first_tile) % 2 * 2 * Shape::kKeys;
+  };
+  const auto load_next_codes = [&](std::int32_t tile) {
+    load_codes<kHeadDim>(a.layer, codes, scales(tile), slot, tile * Shape::kKeys, top.begin,
                          bottom.end, kv_head);
+  };
+  if constexpr (kCodes)
+    load_next_codes(first_tile);
+  else
+    load_tile<T, kHeadDim>(a.layer, keys, values, slot, first_tile * Shape::kKeys, top.begin,
+                           bottom.end, kv_head);
   commit_copies();
+  const bool scaled = kCodes && a.layer.dtype == DataType::kInt8;
+  const bool extras = kExtras || (kCodes && has_score_extras(a));
 
   float sums[kOutputs][4] = {};
   RunningSoftmax softmax[2];
@@ -114,12 +198,24 @@ __global__ void __launch_bounds__(kThreads)
   const int value_offset = (lane & 15) * Shape::kStride + lane / 16 * 8;
 
   for (std::int32_t tile = first_tile; tile < end_tile; ++tile) {
-    if (tile + 1 < end_tile)
-      load_tile<T, kHeadDim>(a.layer, keys + stage(tile + 1), values + stage(tile + 1), slot,
-                             (tile + 1) * Shape::kKeys, top.begin, bottom.end, kv_head);
-    commit_copies();
-    wait_copies<1>();
-    __syncthreads();
+    if constexpr (kCodes) {
+      wait_copies<0>();
+      __syncthreads();  // the codes are there, and nobody reads the tile in 16 bits
+      if (scaled)
+        widen_tile<Int8Code, T, kHeadDim>(codes, keys);
+      else
+        widen_tile<Float8Code, T, kHeadDim>(codes, keys);
+      __syncthreads();
+      if (tile + 1 < end_tile) load_next_codes(tile + 1);
+      commit_copies();
+    } else {
+      if (tile + 1 < end_tile)
+        load_tile<T, kHeadDim>(a.layer, keys + stage(tile + 1), values + stage(tile + 1), slot,
+                               (tile + 1) * Shape::kKeys, top.begin, bottom.end, kv_head);
+      commit_copies();
+      wait_copies<1>();
+      __syncthreads();
+    }
 
     float scores[kScores][4] = {};
     const std::uint32_t key_address = shared_address(keys + stage(tile) + key_offset);
@@ -138,6 +234,7 @@ __global__ void __launch_bounds__(kThreads)
 
     const std::int32_t first = tile * Shape::kKeys;
     const bool whole = first >= bottom.begin && first + Shape::kKeys <= top.end;
+    if (scaled) scale_columns(scores, scales(tile), lane);
     float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
     for (int n = 0; n < kScores; ++n)
@@ -145,7 +242,8 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < 4; ++i) {
         const std::int32_t key = first + n * 8 + lane % 4 * 2 + (i & 1);
         const QueryRow& r = row[i / 2];
-        float x = exponent_of<kExtras>(a, scores[n][i], r, key);
+        float x = kCodes && extras ? exponent_of<true>(a, scores[n][i], r, key)
+                                   : exponent_of<kExtras>(a, scores[n][i], r, key);
         if (!whole && (key < r.begin || key >= r.end)) x = -INFINITY;
         scores[n][i] = x;
         largest[i / 2] = fmaxf(largest[i / 2], x);
@@ -168,6 +266,7 @@ __global__ void __launch_bounds__(kThreads)
         }
     }
 
+    if (scaled) scale_columns(scores, scales(tile) + Shape::kKeys, lane);
     const std::uint32_t value_address = shared_address(values + stage(tile) + value_offset);
 #pragma unroll
     for (int k = 0; k < kScores / 2; ++k) {
@@ -183,7 +282,7 @@ __global__ void __launch_bounds__(kThreads)
         multiply<T>(sums[n + 1], p, b[2], b[3]);
       }
     }
-    __syncthreads();  // before the stage is filled again
+    if constexpr (!kCodes) __syncthreads();  // before the stage is filled again
   }
 
 #pragma unroll
@@ -202,36 +301,43 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T, int kHeadDim, bool kExtras>
-void run(const AttentionLaunch& l) {
+template <class T, int kHeadDim, bool kExtras, bool kCodes>
+void run_kernel(const AttentionLaunch& l) {
   const std::int32_t group = l.arguments.heads / l.arguments.kv_heads;
   const dim3 grid(static_cast<unsigned>(l.arguments.kv_heads),
                   static_cast<unsigned>((l.longest_chunk * group + kRows - 1) / kRows),
                   static_cast<unsigned>(l.sequences - l.first_sequence));
-  const auto kernel = prefill_kernel<T, kHeadDim, kExtras>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             Tile<kHeadDim>::kBytes),
+  const auto kernel = prefill_kernel<T, kHeadDim, kExtras, kCodes>;
+  constexpr int kBytes = kCodes ? CodeTile<kHeadDim>::kBytes : Tile<kHeadDim>::kBytes;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
         "shared memory of attention");
-  kernel<<<grid, kThreads, Tile<kHeadDim>::kBytes, l.stream>>>(l);
+  kernel<<<grid, kThreads, kBytes, l.stream>>>(l);
   check_launch("attention of context");
 }
 
-template <class T, int kHeadDim>
-void run(const AttentionLaunch& l) {
-  if (has_score_extras(l.arguments))
-    run<T, kHeadDim, true>(l);
-  else
-    run<T, kHeadDim, false>(l);
-}
+// In 16 bits: the type of cache and products, and whether scores are more than scaled products.
+template <class T, bool kExtras>
+struct Wide {
+  template <int kHeadDim>
+  static void run(const AttentionLaunch& l) {
+    run_kernel<T, kHeadDim, kExtras, false>(l);
+  }
+};
+struct Narrow {
+  template <int kHeadDim>
+  static void run(const AttentionLaunch& l) {
+    run_kernel<__nv_bfloat16, kHeadDim, false, true>(l);
+  }
+};
 
-template <class T>
+template <class Kind>
 void run(const AttentionLaunch& l) {
   switch (l.arguments.head_dim) {
-    case 64: return run<T, 64>(l);
-    case 80: return run<T, 80>(l);
-    case 96: return run<T, 96>(l);
-    case 128: return run<T, 128>(l);
-    default: return run<T, 256>(l);
+    case 64: return Kind::template run<64>(l);
+    case 80: return Kind::template run<80>(l);
+    case 96: return Kind::template run<96>(l);
+    case 128: return Kind::template run<128>(l);
+    default: return Kind::template run<256>(l);
   }
 }
 
@@ -239,10 +345,14 @@ void run(const AttentionLaunch& l) {
 
 void launch_attention_prefill(const AttentionLaunch& l) {
   if (l.sequences <= l.first_sequence || l.longest_chunk < l.fewest_tokens) return;
-  if (l.arguments.layer.dtype == DataType::kFloat16)
-    run<__half>(l);
+  const bool extras = has_score_extras(l.arguments);
+  const DataType cached = l.arguments.layer.dtype;
+  if (size_of(cached) == 1)
+    run<Narrow>(l);
+  else if (cached == DataType::kFloat16)
+    extras ? run<Wide<__half, true>>(l) : run<Wide<__half, false>>(l);
   else
-    run<__nv_bfloat16>(l);
+    extras ? run<Wide<__nv_bfloat16, true>>(l) : run<Wide<__nv_bfloat16, false>>(l);
 }
 
 }  // namespace tenon::cuda

@@ -13,6 +13,9 @@ namespace {
 
 const PackedNeed kArrivals = {"attention arrivals", kMostDecodeBlocks * 4};
 
+bool is_16_bit(DataType type) { return type == DataType::kBFloat16 || type == DataType::kFloat16; }
+bool is_code(DataType type) { return type == DataType::kInt8 || type == DataType::kFloat8E4M3; }
+
 enum class Form : std::uint8_t { kHopper, kMma, kMmaRows };
 
 class AttentionTensorCore final : public CudaKernel {
@@ -69,20 +72,34 @@ std::unique_ptr<CudaKernel> make(const Attention& op, const NodeView& node, cons
 
 }  // namespace
 
-std::string reject_attention_mma(const Attention& op, const NodeView& node,
-                                 const DeviceFeatures& features) {
+std::string reject_attention_mma_rows(const Attention& op, const NodeView& node,
+                                      const DeviceFeatures& features) {
   if (features.capability < 80)
     return fmt::format("needs compute capability 8.0; this is {}.{}", features.capability / 10,
                        features.capability % 10);
   if (op.source != AttentionSource::kPagedCache) return "keys do not lie in the paged cache";
   const DataType cached = node.cache.dtype;
-  if (cached != DataType::kBFloat16 && cached != DataType::kFloat16)
-    return fmt::format("the cache holds {}, not 16 bits", to_string(cached));
-  if (node.inputs.at(0).dtype != cached)
-    return fmt::format("queries are {}, the cache holds {}", to_string(node.inputs[0].dtype),
-                       to_string(cached));
+  const DataType queries = node.inputs.at(0).dtype;
+  if (!is_16_bit(cached) && !is_code(cached))
+    return fmt::format("the cache holds {}, neither 16 nor 8 bits", to_string(cached));
+  const DataType wanted = is_code(cached) ? DataType::kBFloat16 : cached;
+  if (queries != wanted)
+    return fmt::format("queries are {}; for a cache of {} they must be {}", to_string(queries),
+                       to_string(cached), to_string(wanted));
   if (!is_fast_head_dim(op.head_dim))
     return fmt::format("head_dim {} is none of 64, 80, 96, 128, 256", op.head_dim);
+  return {};
+}
+
+std::string reject_attention_mma(const Attention& op, const NodeView& node,
+                                 const DeviceFeatures& features) {
+  if (std::string reason = reject_attention_mma_rows(op, node, features); !reason.empty())
+    return reason;
+  const std::int64_t bytes =
+      decode_shared_bytes(node.cache.dtype, op.heads, op.kv_heads, op.head_dim);
+  if (bytes > features.shared_bytes)
+    return fmt::format("decodes need {} bytes of shared memory, the device has {}", bytes,
+                       features.shared_bytes);
   return {};
 }
 
@@ -90,6 +107,9 @@ std::string reject_attention_hopper(const Attention& op, const NodeView& node,
                                     const DeviceFeatures& features) {
   if (!features.hopper()) return "needs compute capability 9.0";
   if (std::string reason = reject_attention_mma(op, node, features); !reason.empty()) return reason;
+  if (is_code(node.cache.dtype))
+    return fmt::format("the cache holds {}, its products read 16 bits from where they were copied",
+                       to_string(node.cache.dtype));
   if (!is_hopper_head_dim(op.head_dim))
     return fmt::format("head_dim {} is none of 64, 128", op.head_dim);
   const std::int64_t block = node.cache.tokens_per_block;

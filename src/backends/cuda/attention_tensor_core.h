@@ -1,4 +1,5 @@
-// Attention over a cache in 16 bits on tensor cores: which nodes it serves, and its three forms.
+// Attention over a cache in 16 or 8 bits on tensor cores: which nodes it serves, and its three
+// forms.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -6,7 +7,7 @@
 
 namespace tenon::cuda {
 
-/// Decodes by split keys, context with Hopper's warpgroup products.
+/// Decodes by split keys, context with Hopper's warpgroup products. 16 bits alone.
 std::string reject_attention_hopper(const Attention&, const NodeView&, const DeviceFeatures&);
 std::unique_ptr<CudaKernel> make_attention_hopper(const Attention&, const NodeView&, Weights,
                                                   LoadContext&);
@@ -15,6 +16,7 @@ std::string reject_attention_mma(const Attention&, const NodeView&, const Device
 std::unique_ptr<CudaKernel> make_attention_mma(const Attention&, const NodeView&, Weights,
                                                LoadContext&);
 /// The same code for decodes and context: a row gets the same sums in a chunk of any size.
+std::string reject_attention_mma_rows(const Attention&, const NodeView&, const DeviceFeatures&);
 std::unique_ptr<CudaKernel> make_attention_mma_rows(const Attention&, const NodeView&, Weights,
                                                     LoadContext&);
 

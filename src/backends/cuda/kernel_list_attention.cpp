@@ -78,7 +78,7 @@ std::span<const KernelEntry<Attention>> kernels(const Attention*) {
        .planned_workspace = attention_split_workspace},
       {.name = "attention_mma_rows",
        .activation = DataType::kBFloat16,
-       .reject = reject_attention_mma,
+       .reject = reject_attention_mma_rows,
        .make = make_attention_mma_rows,
        .needs = attention_needs},
       {.name = "attention_plain",

@@ -18,9 +18,10 @@ struct PoolBytes {
 
 PoolBytes pool_bytes(const CacheGroupDescription& group) {
   const bool known = group.dtype == DataType::kFloat32 || group.dtype == DataType::kFloat16 ||
-                     group.dtype == DataType::kBFloat16 || group.dtype == DataType::kInt8;
+                     group.dtype == DataType::kBFloat16 || group.dtype == DataType::kFloat8E4M3 ||
+                     group.dtype == DataType::kInt8;
   TENON_CHECK(known, ErrorCode::kUnsupported,
-              "a CUDA cache holds float32, float16, bfloat16 or int8, not {}",
+              "a CUDA cache holds float32, float16, bfloat16, float8_e4m3 or int8, not {}",
               to_string(group.dtype));
   PoolBytes out;
   out.block =

@@ -36,7 +36,7 @@ DataType wanted(const ProgramDescription& program, const ProgramNode& node) {
   if (const auto* attention = std::get_if<Attention>(&node.op)) {
     if (attention->source != AttentionSource::kPagedCache) return DataType::kBFloat16;
     const DataType cached = cache_type(program, attention->cache_layer);
-    return is_16_bit(cached) ? cached : DataType::kFloat32;
+    return cached == DataType::kFloat32 || is_16_bit(cached) ? cached : DataType::kBFloat16;
   }
   return DataType::kFloat32;
 }

@@ -1,7 +1,7 @@
 // Storage types: a program's values are float32; here it is decided which of them the device holds
 // in 16 bits. Values that only linears read are rounded to what those multiply with; queries, keys
-// and values to what the cache holds. The residual stream, norms' inputs and logits stay float32;
-// what is read after a step is converted then.
+// and values to what the cache holds (bfloat16 where that has 8 bits). The residual stream, norms'
+// inputs and logits stay float32; what is read after a step is converted then.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

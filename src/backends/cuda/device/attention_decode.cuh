@@ -1,6 +1,6 @@
 // One thread block of decode attention: a warp's stages of keys and values on their way, the
-// products over them, a unit's sums and how those of a pair are added up. One kernel file alone
-// includes this.
+// products over them, a unit's sums and how those of a pair are added up. Over a cache in 16 bits;
+// attention_decode_codes.cuh has what is different with one in 8.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,8 +18,9 @@ constexpr int kRows = 16;  // of a product
 constexpr int kTokens = 16;
 constexpr std::int32_t kSequences = 4096;  // of one launch: their prefix sums lie in shared memory
 
-template <int kHeadDim>
-struct Stage {  // of one warp
+template <class T, int kHeadDim, int kMostRows>
+struct Stage {  // of one warp, in 16 bits
+  using Element = T;
   static constexpr int kCount = kHeadDim == 64 ? 6 : kHeadDim < 128 ? 4 : 3;
   static constexpr int kStride = kHeadDim + 8;
   static constexpr int kElements = 2 * kTokens * kStride;
@@ -41,9 +42,9 @@ struct Shared {
   float2 units[512];  // largest exponents and totals of units that are added up: [unit][row]
 };
 
-template <int kHeadDim>
+template <class StageT>
 std::size_t shared_bytes(std::int32_t sequences) {
-  return kWarps * Stage<kHeadDim>::kCount * Stage<kHeadDim>::kBytes + sizeof(Shared) +
+  return kWarps * StageT::kCount * StageT::kBytes + sizeof(Shared) +
          (static_cast<std::size_t>(sequences) + 1) * sizeof(std::uint32_t);
 }
 
@@ -129,15 +130,20 @@ struct PairSums {
   float new_weight = 0.F;
 };
 
-template <class T, int kHeadDim, int kMostRows, bool kExtras>
-struct Decode {
+/// What does not depend on how the cache holds its elements.
+template <class StageT, int kHeadDim, int kMostRows>
+struct DecodeBlock {
+  using Stage = StageT;
+  using Element = typename StageT::Element;
   using Sums = PairSums<kHeadDim, kMostRows>;
+  static constexpr int kWidth = kHeadDim;
+  static constexpr int kUnitRows = kMostRows;
   static constexpr int kOutputs = kHeadDim / 8;
   static constexpr int kHalves = kMostRows / 8;
 
   const AttentionLaunch& l;
   const AttentionArguments& a;
-  T* stages;  // this warp's
+  Element* stages;  // this warp's
   int warp;
   int lane;
   std::int32_t group;       // heads of a key-value head
@@ -154,6 +160,69 @@ struct Decode {
     return (w.span.first() + w.tile) * kDecodeTile + warp * kTokens;
   }
 
+  /// Adds up a pair's units from the workspace, several of them on their way at a time.
+  template <int kMostUnits>
+  __device__ void add_units(Sums& pair, const float* slots, int units, std::int32_t kept_rows,
+                            std::int32_t live_rows, Shared& shared) const {
+    const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
+    for (int i = threadIdx.x; i < units * live_rows; i += kThreads) {
+      const int unit = i / live_rows;
+      const int row = i - unit * live_rows;
+      const float* const from = slots + unit * floats + row;
+      shared.units[unit * kMostRows + row] = make_float2(__ldcg(from), __ldcg(from + kept_rows));
+    }
+    __syncthreads();
+    constexpr int kBatch = Sums::kElements <= 8 ? 8 : Sums::kElements <= 16 ? 4 : 2;
+    for (int first = 0; first < units; first += kBatch) {
+      float part[kBatch][Sums::kElements];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j)
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i)
+          part[j][i] = first + j < units && Sums::row(i) < live_rows
+                           ? __ldcg(slots + (first + j) * floats + 2 * kept_rows + i * kThreads +
+                                    threadIdx.x)
+                           : 0.F;
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        if (first + j >= units) break;
+#pragma unroll
+        for (int i = 0; i < Sums::kElements; ++i) {
+          if (Sums::row(i) >= live_rows) break;
+          const float2 unit = shared.units[(first + j) * kMostRows + Sums::row(i)];
+          pair.take(i, part[j][i], unit.x, unit.y);
+        }
+      }
+    }
+  }
+
+  __device__ void write(const DecodeWalk& w, const Sums& sums) const {
+    const std::int64_t first =
+        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+#pragma unroll
+    for (int i = 0; i < Sums::kElements; ++i)
+      if (Sums::row(i) < rows(w))
+        store(l.out, l.out_type, first + i * kThreads + threadIdx.x,
+              sums.total[Sums::kept(i)] > 0.F ? sums.sum[i] / sums.total[Sums::kept(i)] : 0.F);
+  }
+};
+
+template <class T, int kHeadDim, int kMostRows, bool kExtras>
+struct Decode : DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows> {
+  using Base = DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows>;
+  using Base::a;
+  using Base::first_head;
+  using Base::first_place;
+  using Base::kHalves;
+  using Base::kOutputs;
+  using Base::kv_head;
+  using Base::l;
+  using Base::lane;
+  using Base::rows;
+  using Base::stages;
+  using Base::warp;
+  using typename Base::Stage;
+
   /// Queues the warp's tokens of the tile into a stage.
   __device__ void load(const DecodeWalk& w, int stage) const {
     constexpr int kPieces = kHeadDim / 8;
@@ -161,15 +230,15 @@ struct Decode {
     const bool valid = place >= w.span.begin && place < w.span.end;
     const std::int32_t own =
         valid ? static_cast<std::int32_t>(cache_row(a.layer, w.slot, place, kv_head(w))) : -1;
-    T* const keys = stages + stage * Stage<kHeadDim>::kElements;
-    T* const values = keys + kTokens * Stage<kHeadDim>::kStride;
+    T* const keys = stages + stage * Stage::kElements;
+    T* const values = keys + kTokens * Stage::kStride;
 #pragma unroll
     for (int i = 0; i < kTokens * kPieces / 32; ++i) {
       const int token = (i * 32 + lane) / kPieces;
       const int piece = (i * 32 + lane) % kPieces * 8;
       const std::int32_t row = __shfl_sync(0xFFFFFFFFU, own, token);
       const std::int64_t at = row < 0 ? 0 : static_cast<std::int64_t>(row) * kHeadDim + piece;
-      const int to = token * Stage<kHeadDim>::kStride + piece;
+      const int to = token * Stage::kStride + piece;
       copy_async(shared_address(keys + to), static_cast<const T*>(a.layer.keys) + at, row >= 0);
       copy_async(shared_address(values + to), static_cast<const T*>(a.layer.values) + at, row >= 0);
     }
@@ -179,8 +248,11 @@ struct Decode {
   /// tile, since there are no registers to keep them in.
   static constexpr bool kKeepsQueries = kHeadDim <= 128;
   static constexpr int kFragments = kKeepsQueries ? kHeadDim / 16 : 1;
-  __device__ void load_queries(const DecodeWalk& w, int first_fragment,
-                               std::uint32_t (&q)[kFragments][4]) const {
+  using Queries = std::uint32_t[kFragments][4];
+  __device__ void start_pair(const DecodeWalk& w, Queries& q) const {
+    if constexpr (kKeepsQueries) load_queries(w, 0, q);
+  }
+  __device__ void load_queries(const DecodeWalk& w, int first_fragment, Queries& q) const {
     const T* const from = static_cast<const T*>(l.q) +
                           (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
     const std::int32_t count = rows(w);
@@ -196,11 +268,15 @@ struct Decode {
       }
   }
 
+  /// Of a unit.
+  using Softmax = RunningSoftmax[2];
+  __device__ static void clear(Softmax& softmax) { softmax[0] = softmax[1] = {}; }
+
   /// One tile of the warp: its 16 tokens into the running sums.
-  __device__ void multiply_tile(const DecodeWalk& w, int stage, std::uint32_t (&q)[kFragments][4],
-                                float (&sums)[kOutputs][4], RunningSoftmax (&softmax)[2]) const {
-    constexpr int kStride = Stage<kHeadDim>::kStride;
-    const T* const keys = stages + stage * Stage<kHeadDim>::kElements;
+  __device__ void multiply_tile(const DecodeWalk& w, int stage, Queries& q,
+                                float (&sums)[kOutputs][4], Softmax& softmax) const {
+    constexpr int kStride = Stage::kStride;
+    const T* const keys = stages + stage * Stage::kElements;
     const T* const values = keys + kTokens * kStride;
     float scores[2][4] = {};
     const std::uint32_t key_address =
@@ -263,7 +339,7 @@ struct Decode {
 
   /// The warp's sums of a unit into the stage that it read last, and to the block's table.
   __device__ void publish(float* to, Shared& shared, const float (&sums)[kOutputs][4],
-                          const RunningSoftmax (&softmax)[2]) const {
+                          const Softmax& softmax) const {
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
       const int row = lane / 4 + 8 * half;
@@ -277,52 +353,6 @@ struct Decode {
         *reinterpret_cast<float2*>(to + row * kHeadDim + n * 8 + lane % 4 * 2) =
             make_float2(sums[n][2 * half], sums[n][2 * half + 1]);
     }
-  }
-
-  /// Adds up a pair's units from the workspace, several of them on their way at a time.
-  template <int kMostUnits>
-  __device__ void add_units(Sums& pair, const float* slots, int units, std::int32_t kept_rows,
-                            std::int32_t live_rows, Shared& shared) const {
-    const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
-    for (int i = threadIdx.x; i < units * live_rows; i += kThreads) {
-      const int unit = i / live_rows;
-      const int row = i - unit * live_rows;
-      const float* const from = slots + unit * floats + row;
-      shared.units[unit * kMostRows + row] = make_float2(__ldcg(from), __ldcg(from + kept_rows));
-    }
-    __syncthreads();
-    constexpr int kBatch = Sums::kElements <= 8 ? 8 : Sums::kElements <= 16 ? 4 : 2;
-    for (int first = 0; first < units; first += kBatch) {
-      float part[kBatch][Sums::kElements];
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j)
-#pragma unroll
-        for (int i = 0; i < Sums::kElements; ++i)
-          part[j][i] = first + j < units && Sums::row(i) < live_rows
-                           ? __ldcg(slots + (first + j) * floats + 2 * kept_rows + i * kThreads +
-                                    threadIdx.x)
-                           : 0.F;
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j) {
-        if (first + j >= units) break;
-#pragma unroll
-        for (int i = 0; i < Sums::kElements; ++i) {
-          if (Sums::row(i) >= live_rows) break;
-          const float2 unit = shared.units[(first + j) * kMostRows + Sums::row(i)];
-          pair.take(i, part[j][i], unit.x, unit.y);
-        }
-      }
-    }
-  }
-
-  __device__ void write(const DecodeWalk& w, const Sums& sums) const {
-    const std::int64_t first =
-        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
-#pragma unroll
-    for (int i = 0; i < Sums::kElements; ++i)
-      if (Sums::row(i) < rows(w))
-        store(l.out, l.out_type, first + i * kThreads + threadIdx.x,
-              sums.total[Sums::kept(i)] > 0.F ? sums.sum[i] / sums.total[Sums::kept(i)] : 0.F);
   }
 };
 

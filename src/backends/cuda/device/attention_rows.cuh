@@ -23,7 +23,7 @@ __device__ inline std::int64_t cache_row(const CacheLayer& layer, std::int32_t s
 }
 
 /// Softcap, alibi or a relative bias: scores are more than scaled products.
-inline bool has_score_extras(const AttentionArguments& a) {
+__host__ __device__ inline bool has_score_extras(const AttentionArguments& a) {
   return a.softcap > 0.F || a.alibi_slopes != nullptr || a.relative_bias != nullptr;
 }
 

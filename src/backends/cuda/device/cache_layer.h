@@ -16,7 +16,7 @@ namespace tenon::cuda {
 /// of the sequence in slot s: block tables[s * table_stride + p / block_tokens], row
 /// p % block_tokens. A block that fell out of the window is -1 and is never read.
 struct CacheLayer {
-  DataType dtype = DataType::kFloat32;  ///< float32, float16, bfloat16 or int8
+  DataType dtype = DataType::kFloat32;  ///< float32, float16, bfloat16, float8_e4m3 or int8
   std::int32_t group = 0;
   std::int32_t kv_heads = 0;
   std::int32_t head_dim = 0;
