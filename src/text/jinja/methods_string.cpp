@@ -191,7 +191,7 @@ bool is_titled(std::string_view text) {
 constexpr std::array kMethods{
     Method{"upper", mapped<to_upper>},
     Method{"lower", mapped<to_lower>},
-    Method{"casefold", mapped<to_lower>},
+    Method{"casefold", mapped<fold_case>},
     Method{"title", mapped<to_title>},
     Method{"capitalize", mapped<capitalize>},
     Method{"swapcase", mapped<swap_case>},

@@ -35,6 +35,7 @@ std::string to_lower(std::string_view text);
 std::string to_title(std::string_view text);  ///< str.title(): each run of cased letters
 std::string capitalize(std::string_view text);
 std::string swap_case(std::string_view text);
+std::string fold_case(std::string_view text);  ///< str.casefold(): for comparing without case
 
 enum class Side : std::uint8_t { kLeft = 1, kRight = 2, kBoth = 3 };
 

@@ -136,4 +136,21 @@ std::string swap_case(std::string_view text) {
   return out;
 }
 
+std::string fold_case(std::string_view text) {
+  std::string out;
+  for (const char32_t c : utf8::to_utf32(text)) {
+    std::array<utf8proc_int32_t, 4> folded{};  // no character folds to more than three
+    const utf8proc_ssize_t count =
+        utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded.data(), std::ssize(folded),
+                                UTF8PROC_CASEFOLD, nullptr);
+    if (count < 1 || count > std::ssize(folded)) {
+      utf8::append(out, c);
+      continue;
+    }
+    for (utf8proc_ssize_t i = 0; i < count; ++i)
+      utf8::append(out, static_cast<char32_t>(folded[static_cast<std::size_t>(i)]));
+  }
+  return out;
+}
+
 }  // namespace tenon::jinja
