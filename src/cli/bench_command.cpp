@@ -190,6 +190,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const BenchFlags& f
   add("activation_dtype", bench.options.activation_dtype);
   add("kv_cache_dtype", bench.options.kv_cache_dtype);
   add("deterministic", bench.options.deterministic);
+  add("tactics", bench.options.tactics);
   add("threads", bench.options.threads);
   add("device", bench.options.device);
   return settings;

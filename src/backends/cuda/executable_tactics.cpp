@@ -1,8 +1,9 @@
 // Which ways the kernels of a loaded program take: read from a file, or measured.
 // SPDX-License-Identifier: Apache-2.0
+#include <exception>
+
 #include "backends/cuda/cuda_executable.h"
 #include "backends/cuda/tactic_search.h"
-#include "core/check.h"
 #include "core/log.h"
 
 namespace tenon::cuda {
@@ -45,7 +46,7 @@ void CudaExecutable::choose_tactics(const TacticOptions& options, const TacticId
     log::note("load", "kernel choices: {} known, {} measured in {:.1f} s, {} left as they are",
               search.known, search.measured.size(), search.seconds, search.left);
     if (kept && !search.measured.empty()) keep_tactics(options, identity, search.measured);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     set_tactics(questions, std::vector<std::size_t>(questions.size(), 0));
     log::note("load", "kernel choices are not measured: {}", error.what());
   }
