@@ -1,3 +1,4 @@
+// Whether a model's files changed since they were opened.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
