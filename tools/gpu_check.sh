@@ -28,7 +28,7 @@ only=${ONLY:-tests sanitizer models benchmarks}
 filter=${FILTER:-*}
 logs=${LOGS:-$(mktemp -d)}
 # Short and broad: one test of each kind of kernel.
-sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaAttention.RopeCacheWrite:CudaSampler.Processors:CudaSampler.Masks:CudaSampler.BeamsTakeOverHistories:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
+sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaTactics.EveryWayGivesTheSame:CudaAttention.RopeCacheWrite:CudaSampler.Processors:CudaSampler.Masks:CudaSampler.BeamsTakeOverHistories:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
 
 programs() { # of a build folder
   find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name real_model_test -o -name cuda_model_test -o -name tenon -o -name '*_cuda_bench' \) 2>/dev/null

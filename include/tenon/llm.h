@@ -47,6 +47,12 @@ struct TENON_API LlmOptions {
   bool deterministic = false;          ///< the same numbers whatever else is in the batch
   bool gather_context_logits = false;  ///< makes LLM::logits() faster
   std::string max_isa{};               ///< CPU: "", "baseline", "avx2", "avx512", "amx"
+  /// Where a GPU's kernels have several ways to multiply: "auto" takes those that were measured to
+  /// be fastest on this device, and measures (for some seconds, at the first load) what is not
+  /// known yet; "off" takes the usual ones; "refresh" measures again. What was measured is kept in
+  /// the engine's directory, or in the cache folder where that cannot be written. Deterministic
+  /// mode takes the usual ones.
+  std::string tactics = "auto";
   /// Values to keep for tap(): names as the graph prints them.
   std::vector<std::string> taps{};
   /// Chat template instead of the model's own.
@@ -54,12 +60,6 @@ struct TENON_API LlmOptions {
   /// Cache, scheduling, queue.
   ExecutorConfig executor{};
   bool use_cache_folder = true;  ///< a model that is no engine is built into the cache folder
-  /// Where a GPU's kernels have several ways to multiply: "auto" takes those that were measured to
-  /// be fastest on this device, and measures (for some seconds, at the first load) what is not
-  /// known yet; "off" takes the usual ones; "refresh" measures again. What was measured is kept in
-  /// the engine's directory, or in the cache folder where that cannot be written. Deterministic
-  /// mode takes the usual ones.
-  std::string tactics = "auto";
 };
 
 /// How likely a token was, and what was likelier.

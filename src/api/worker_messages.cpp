@@ -37,10 +37,10 @@ void fields(auto& codec, Like<ExecutorConfig> auto& value) {
 void fields(auto& codec, Like<LlmOptions> auto& value) {
   [[maybe_unused]] auto& [mapping, device, threads, pin, batch, step_tokens, length, cache_tokens,
                           memory_limit, cache_type, activation_type, deterministic, context_logits,
-                          isa, taps, chat_template, executor, cache_folder, tactics] = value;
+                          isa, tactics, taps, chat_template, executor, cache_folder] = value;
   codec(mapping, device, threads, pin, batch, step_tokens, length, cache_tokens, memory_limit,
-        cache_type, activation_type, deterministic, context_logits, isa, taps, executor,
-        cache_folder, tactics);
+        cache_type, activation_type, deterministic, context_logits, isa, tactics, taps, executor,
+        cache_folder);
 }
 void fields(auto& codec, Like<WorkerLoad> auto& value) {
   auto& [path, identity, options] = value;
