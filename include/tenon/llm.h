@@ -31,9 +31,10 @@ struct TENON_API LlmOptions {
   std::string device = "auto";
   int threads = 0;          ///< 0: the physical cores that this process may use
   bool pin_threads = true;  ///< CPU: each thread to a physical core
-  std::optional<std::int64_t> max_batch_size{};   ///< sequences in flight; default at most 16
-  std::optional<std::int64_t> max_num_tokens{};   ///< tokens of one step; default at most 512
-  std::optional<std::int64_t> max_seq_len{};      ///< default: the engine's, at most 4096
+  // Unset: what the engine was built for; else 16, 512, and the model's positions, at most 4096.
+  std::optional<std::int64_t> max_batch_size{};   ///< sequences in flight
+  std::optional<std::int64_t> max_num_tokens{};   ///< tokens of one step
+  std::optional<std::int64_t> max_seq_len{};      ///< of one sequence
   std::optional<std::int64_t> kv_cache_tokens{};  ///< the same as executor.kv_cache.max_tokens
   /// Bytes for everything that the plan counts; a load that takes more is refused, and a cache
   /// whose size is not given keeps within it. Unset: what the device has.

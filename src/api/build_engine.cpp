@@ -13,8 +13,10 @@
 
 namespace tenon {
 
-/// max_seq_len of a model whose positions do not end (alibi), where none was given.
-constexpr std::int64_t kUnlimitedPositions = 32768;
+std::int64_t longest_sequence(const EngineTraits& traits) {
+  constexpr std::int64_t kUnlimitedPositions = 32768;  // where they do not end (alibi)
+  return traits.max_position > 0 ? traits.max_position : kUnlimitedPositions;
+}
 
 BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits) {
   check_config(build);
@@ -33,8 +35,7 @@ BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& tr
               "opt_num_tokens: {} is more than max_num_tokens {}", *build.opt_num_tokens,
               build.max_num_tokens);
   BuildConfig settled = build;
-  if (!settled.max_seq_len)
-    settled.max_seq_len = traits.max_position > 0 ? traits.max_position : kUnlimitedPositions;
+  if (!settled.max_seq_len) settled.max_seq_len = longest_sequence(traits);
   TENON_CHECK(traits.max_position == 0 || *settled.max_seq_len <= traits.max_position,
               ErrorCode::kInvalidArgument, "max_seq_len: {} is more than the model's {} positions",
               *settled.max_seq_len, traits.max_position);

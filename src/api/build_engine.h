@@ -20,6 +20,9 @@ struct BuildReport {
 BuildReport build_engine(const ModelSource& source, const BuildConfig& build,
                          const std::filesystem::path& output_dir, int workers = 1);
 
+/// max_seq_len of an engine where none was asked for.
+std::int64_t longest_sequence(const EngineTraits& traits);
+
 /// The config with max_seq_len and the like decided; throws Error{kInvalidArgument} naming a field.
 BuildConfig settle_build_config(const BuildConfig& build, const EngineTraits& traits);
 

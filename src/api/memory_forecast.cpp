@@ -93,7 +93,7 @@ MemoryForecast forecast_memory(const Engine::Impl& engine, const ForecastOptions
   const TextAssets text = load_text(engine, options.run);
   give_back_free_memory();
   MemoryForecast forecast;
-  forecast.limits = session_options(options.run, engine.build);
+  forecast.limits = session_options(options.run, engine.build, engine.graphs.traits);
   forecast.limits.device_memory = options.device_memory;
   forecast.plan = Session::plan(engine.graphs, engine.source.weights, forecast.limits);
 

@@ -65,7 +65,7 @@ ServingModel::ServingModel(std::shared_ptr<Engine::Impl> opened, const LlmOption
   std::unique_ptr<Session> session =
       options.executor.worker_process
           ? load_in_worker(worker_path(*engine, path), engine->source, options)
-          : load_session(*engine, session_options(options, engine->build));
+          : load_session(*engine, session_options(options, engine->build, engine->graphs.traits));
   loop = std::make_unique<RequestLoop>(std::move(session), loop_options(options, engine->build));
   load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }

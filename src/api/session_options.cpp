@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/build_engine.h"
 #include "api/engine_cache.h"
 #include "core/check.h"
 #include "core/dtype.h"
@@ -57,6 +58,11 @@ TacticMode tactic_mode(const std::string& name) {
        name, did_you_mean(name, known));
 }
 
+/// What an engine was built with, where that was somebody's choice; else at most `usual`.
+std::int64_t limit_of(std::int64_t built, std::int64_t unchosen, std::int64_t usual) {
+  return built == unchosen ? std::min(built, usual) : built;
+}
+
 /// The cache folder's place of what was measured, for engines that cannot keep it themselves.
 std::vector<std::string> tactic_folders(const LlmOptions& options) {
   if (!options.use_cache_folder) return {};
@@ -90,7 +96,8 @@ void check_options(const LlmOptions& options) {
       "worker_executable: {} is named, but worker_process is not set", executor.worker_executable);
 }
 
-SessionOptions session_options(const LlmOptions& options, const BuildConfig& build) {
+SessionOptions session_options(const LlmOptions& options, const BuildConfig& build,
+                               const EngineTraits& traits) {
   check_options(options);
   SessionOptions session;
   session.device = options.device;
@@ -107,13 +114,16 @@ SessionOptions session_options(const LlmOptions& options, const BuildConfig& bui
                                     {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16,
                                      DataType::kFloat8E4M3, DataType::kInt8});
   session.tokens_per_block = build.tokens_per_block;
+  const std::int64_t longest = longest_sequence(traits);
   session.max_sequence_length = options.max_seq_len.value_or(
-      std::min(build.max_seq_len.value_or(kDefaultSequenceLength), kDefaultSequenceLength));
-  session.max_sequences =
-      options.max_batch_size.value_or(std::min(build.max_batch_size, kDefaultBatchSize));
+      limit_of(build.max_seq_len.value_or(longest), longest, kDefaultSequenceLength));
+  const BuildConfig unchosen;
+  session.max_sequences = options.max_batch_size.value_or(
+      limit_of(build.max_batch_size, unchosen.max_batch_size, kDefaultBatchSize));
+  const std::int64_t step_tokens =
+      limit_of(build.max_num_tokens, unchosen.max_num_tokens, kDefaultStepTokens);
   session.max_step_tokens = options.max_num_tokens.value_or(
-      std::max(session.max_sequences,
-               std::min(build.max_num_tokens, build.opt_num_tokens.value_or(kDefaultStepTokens))));
+      std::max(session.max_sequences, build.opt_num_tokens.value_or(step_tokens)));
   session.max_input_length = build.max_input_len.value_or(0);
   session.all_logits = options.gather_context_logits || build.gather_context_logits;
   session.memory_limit = options.memory_limit.value_or(0);

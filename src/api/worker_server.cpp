@@ -100,7 +100,8 @@ std::unique_ptr<Session> Server::load_session(const WorkerLoad& wanted) {
     TENON_CHECK(source_identity(it->source) == wanted.identity, ErrorCode::kCorrupt,
                 "{}: its files changed since it was opened; open it again", wanted.path);
     give_back_free_memory();
-    session = tenon::load_session(*it, session_options(wanted.options, it->build));
+    session =
+        tenon::load_session(*it, session_options(wanted.options, it->build, it->graphs.traits));
   });
   return session;
 }

@@ -118,7 +118,8 @@ BenchEngine load_bench_engine(const BenchEngineOptions& options,
     bench.requests = make_requests(engine->source.config.vocab_size, encoder_of(*engine));
     bench.options = options.run;
     fit_limits(bench.options, bench.requests, options.concurrency);
-    const SessionOptions limits = session_options(bench.options, engine->build);
+    const SessionOptions limits =
+        session_options(bench.options, engine->build, engine->graphs.traits);
     const SessionPlan plan = Session::plan(engine->graphs, engine->source.weights, limits);
     bench.planned_bytes = plan.bytes;
     bench.weights = weight_formats(engine->source.weights->weights());

@@ -52,6 +52,8 @@ void ExecutorFlags::add(CommandLine& line) {
               "guaranteed_no_evict, max_utilization or static_batch [guaranteed_no_evict]");
   line.option("--context_chunking_policy", context_chunking_,
               "first_come_first_served or equal_progress [first_come_first_served]");
+  line.flag("--enable_chunked_context", chunked_context_,
+            "prompts longer than a step take several: always so");
   line.option("--max_context_chunk", config_.max_context_chunk,
               "tokens of one prompt in one step; 0: what the step holds [0]");
   line.option("--max_queue_size", config_.max_queue_size, "requests that may wait [1024]");

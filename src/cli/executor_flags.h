@@ -26,6 +26,7 @@ class ExecutorFlags {
   std::string scheduler_policy_ = "guaranteed_no_evict";
   std::string context_chunking_ = "first_come_first_served";
   std::optional<std::int64_t> max_beam_width_, tokens_per_block_;
+  bool chunked_context_ = true;  ///< of TensorRT-LLM's command lines: it cannot be turned off
 };
 
 }  // namespace tenon::cli

@@ -33,10 +33,10 @@ TEST(SessionOptions, FieldsOutOfRangeAreRefusedByName) {
   for (const auto& [field, change] : wrong) {
     LlmOptions options;
     options.device = "cpu";
-    EXPECT_NO_THROW(session_options(options, BuildConfig{}));
+    EXPECT_NO_THROW(session_options(options, BuildConfig{}, {}));
     change(options);
     try {
-      session_options(options, BuildConfig{});
+      session_options(options, BuildConfig{}, {});
       ADD_FAILURE() << field << ": no error";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
@@ -48,14 +48,14 @@ TEST(SessionOptions, FieldsOutOfRangeAreRefusedByName) {
 TEST(SessionOptions, TacticsAreKeptInTheCacheFolderWhereThatIsUsed) {
   LlmOptions options;
   options.device = "cpu";
-  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kAuto);
-  EXPECT_EQ(session_options(options, {}).tactics.folders.size(), 1U);
+  EXPECT_EQ(session_options(options, {}, {}).tactics.mode, TacticMode::kAuto);
+  EXPECT_EQ(session_options(options, {}, {}).tactics.folders.size(), 1U);
   options.tactics = "refresh";
   options.use_cache_folder = false;
-  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kRefresh);
-  EXPECT_TRUE(session_options(options, {}).tactics.folders.empty());
+  EXPECT_EQ(session_options(options, {}, {}).tactics.mode, TacticMode::kRefresh);
+  EXPECT_TRUE(session_options(options, {}, {}).tactics.folders.empty());
   options.tactics = "off";
-  EXPECT_EQ(session_options(options, {}).tactics.mode, TacticMode::kOff);
+  EXPECT_EQ(session_options(options, {}, {}).tactics.mode, TacticMode::kOff);
 }
 
 TEST(SessionOptions, TheRunsChoiceWinsOverTheEngines) {
@@ -64,14 +64,38 @@ TEST(SessionOptions, TheRunsChoiceWinsOverTheEngines) {
   BuildConfig build;
   build.max_batch_size = 4;
   build.max_seq_len = 100;
-  EXPECT_EQ(session_options(options, build).max_sequences, 4);
-  EXPECT_EQ(session_options(options, build).max_sequence_length, 100);
+  EXPECT_EQ(session_options(options, build, {}).max_sequences, 4);
+  EXPECT_EQ(session_options(options, build, {}).max_sequence_length, 100);
   options.max_batch_size = 9;
   options.max_seq_len = 1000;
   options.executor.kv_cache.max_tokens = 640;
-  EXPECT_EQ(session_options(options, build).max_sequences, 9);
-  EXPECT_EQ(session_options(options, build).max_sequence_length, 1000);
-  EXPECT_EQ(session_options(options, build).kv_cache.max_tokens, 640);
+  EXPECT_EQ(session_options(options, build, {}).max_sequences, 9);
+  EXPECT_EQ(session_options(options, build, {}).max_sequence_length, 1000);
+  EXPECT_EQ(session_options(options, build, {}).kv_cache.max_tokens, 640);
+}
+
+/// Limits that somebody built an engine for are its runs' limits; those that every engine has where
+/// nobody did would take most of a machine.
+TEST(SessionOptions, LimitsThatWereBuiltForAreTheRuns) {
+  LlmOptions options;
+  options.device = "cpu";
+  EngineTraits traits;
+  traits.max_position = 131072;
+  BuildConfig build;
+  build.max_seq_len = traits.max_position;  // as a build without limits settles it
+  SessionOptions session = session_options(options, build, traits);
+  EXPECT_EQ(session.max_sequences, 16);
+  EXPECT_EQ(session.max_step_tokens, 512);
+  EXPECT_EQ(session.max_sequence_length, 4096);
+  build.max_seq_len = 16384;
+  build.max_batch_size = 64;
+  build.max_num_tokens = 4096;
+  session = session_options(options, build, traits);
+  EXPECT_EQ(session.max_sequences, 64);
+  EXPECT_EQ(session.max_step_tokens, 4096);
+  EXPECT_EQ(session.max_sequence_length, 16384);
+  build.opt_num_tokens = 1024;
+  EXPECT_EQ(session_options(options, build, traits).max_step_tokens, 1024);
 }
 
 }  // namespace

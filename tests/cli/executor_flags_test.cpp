@@ -83,6 +83,7 @@ TEST(ExecutorFlags, EverySpellingMeansTheSame) {
   EXPECT_EQ(parse({"--kv_cache_bytes", "96"}).kv_cache.max_bytes, 96);
   EXPECT_FALSE(parse({"--no-kv_cache_enable_block_reuse"}).kv_cache.enable_block_reuse);
   EXPECT_TRUE(parse({"--kv_cache_enable_block_reuse"}).kv_cache.enable_block_reuse);
+  EXPECT_EQ(parse({"--enable_chunked_context"}).max_context_chunk, 0);  // it always is
   EXPECT_EQ(parse({"--scheduler_policy", "static_batch"}).scheduler_policy,
             SchedulerPolicy::kStaticBatch);
 }
