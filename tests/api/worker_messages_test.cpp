@@ -128,7 +128,9 @@ TEST(WorkerMessages, NoChangeOfBytesDoesHarm) {
 }
 
 TEST(WorkerMessages, AnotherVersionsLoadIsRefused) {
-  WorkerPacket packet = packet_of(WorkerLoad{"/a/path", "identity", {}});
+  WorkerLoad load;
+  load.path = "/a/path";
+  WorkerPacket packet = packet_of(load);
   packet.bytes[8] = std::byte{'9'};  // after the length
   try {
     read_load(packet);
