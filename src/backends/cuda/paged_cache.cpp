@@ -102,8 +102,8 @@ void PagedCache::run(const CacheCommand& command, cudaStream_t stream) {
   const CacheGroupDescription& group = groups_[g];
   if (group.layers.empty()) return;
   using Kind = CacheCommand::Kind;
-  const bool from_device = command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapOut;
   SwappedBlocks& swapped = swapped_[g];
+  const bool from_device = command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapOut;
   const bool to_device = command.kind == Kind::kCopyBlock || command.kind == Kind::kSwapIn;
   const auto within = [&](std::int64_t block, bool on_device) {
     const std::int64_t blocks = on_device ? group.blocks : swapped.blocks();
@@ -125,15 +125,15 @@ void PagedCache::run(const CacheCommand& command, cudaStream_t stream) {
          from_device ? base + command.source * bytes : outside, bytes, stream);
     if (outside != nullptr) outside += bytes;
   };
-  for (const std::int64_t index : group.layers) {
   const PoolBytes pool = pool_bytes(group);
+  for (const std::int64_t index : group.layers) {
     const CacheLayer& layer = this->layer(index);
     move(layer.keys, pool.block);
     move(layer.values, pool.block);
     move(layer.key_scales, pool.scale_block);
     move(layer.value_scales, pool.scale_block);
   }
-}
   if (command.kind == Kind::kSwapOut) swapped.store(command.destination, stream);
+}
 
 }  // namespace tenon::cuda
