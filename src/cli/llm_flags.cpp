@@ -86,8 +86,10 @@ void ModelFlags::add(CommandLine& line) {
               "float32, float16, bfloat16, float8_e4m3 or int8 [float32; on a GPU bfloat16]");
   line.flag("--deterministic", options_.deterministic,
             "the same numbers whatever else is in the batch");
-  line.option("--max_batch_size", options_.max_batch_size, "sequences in flight [built for, or 16]");
-  line.option("--max_num_tokens", options_.max_num_tokens, "tokens of one step [built for, or 512]");
+  line.option("--max_batch_size", options_.max_batch_size,
+              "sequences in flight [built for, or 16]");
+  line.option("--max_num_tokens", options_.max_num_tokens,
+              "tokens of one step [built for, or 512]");
   line.option("--max_seq_len", options_.max_seq_len,
               "tokens of a sequence [built for, or at most 4096]");
   line.option("--memory_limit", options_.memory_limit,

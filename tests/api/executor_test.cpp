@@ -261,6 +261,29 @@ TEST_F(ExecutorTest, AFullQueueRefusesWithAnEstimate) {
       << "each request is answered, and those of the failed call are not";
 }
 
+TEST_F(ExecutorTest, ManyAreTakenAtOnceOrNoneIs) {
+  const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3}, {4}, {5, 6}, {1, 2, 3, 7}};
+  std::vector<GenerationRequest> requests;
+  for (const auto& prompt : prompts) requests.push_back(greedy(prompt, 12));
+  const std::vector<RequestId> ids = executor_.enqueue_requests(requests);
+  ASSERT_EQ(ids.size(), prompts.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto responses = executor_.await_responses(ids[i]);
+    ASSERT_EQ(responses.size(), 1U);
+    EXPECT_EQ(responses[0].request_id, ids[i]);
+    EXPECT_EQ(responses[0].token_ids, alone(prompts[i], 12));
+  }
+  requests[2].sampling.top_p = 3;
+  try {
+    executor_.enqueue_requests(requests);
+    ADD_FAILURE() << "a wrong one was taken";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("top_p"), std::string::npos) << error.what();
+  }
+  ASSERT_TRUE(executor_.drain(std::chrono::seconds(60)));
+  EXPECT_EQ(executor_.responses_ready(), 0U);
+}
+
 TEST_F(ExecutorTest, ManyThreadsSubmitAndCancelAtRandom) {
   const auto expected = alone({7, 8, 9}, 15);
   std::vector<std::thread> threads;
