@@ -176,6 +176,7 @@ TEST_F(MemoryForecasts, WhatItSaysFitsAndOneMoreDoesNot) {
   engine.source = random_model_source(random_config(), 7);
   engine.graphs = build_graphs(engine.source, BuildConfig{});
   ForecastOptions options;
+  options.run.device = "cpu";  // whatever the machine has: the limit counts this process's memory
   options.run.threads = 1;
   options.run.max_batch_size = 4;
   options.run.max_seq_len = 256;
