@@ -140,7 +140,8 @@ TEST(CudaLinear, SegmentsAndBias) {
     std::vector<QuantizedTensor> weights = {
         random.weight(spec, 96, 256), random.weight(spec, 32, 256), random.weight(spec, 40, 256)};
     for (const std::int64_t width : {96, 32, 40})
-      weights.push_back(QuantizedTensor::from(random_tensor({width}, 5)));
+      weights.push_back(
+          QuantizedTensor::from(random_tensor({width}, static_cast<unsigned>(width))));
     expect_linear_agrees(Linear{.segments = 3, .has_bias = true}, random_tensor({17, 256}, 3),
                          weights, form);
   }
@@ -205,7 +206,8 @@ TEST(CudaLinear, Gated) {
         std::vector<QuantizedTensor> weights = {random.weight(spec, 88, 256),
                                                 random.weight(spec, 88, 256)};
         for (int i = 0; bias && i < 2; ++i)
-          weights.push_back(QuantizedTensor::from(random_tensor({88}, 5)));
+          weights.push_back(
+              QuantizedTensor::from(random_tensor({88}, static_cast<unsigned>(5 + i))));
         expect_linear_agrees(GatedLinear{.kind = ActivationKind::kSilu, .has_bias = bias},
                              random_tensor({rows, 256}, 3, spec.bits == 8 ? 0.02F : 0.5F), weights,
                              std::string(form) + " rows " + std::to_string(rows));
@@ -270,12 +272,14 @@ TEST(CudaLinear, Float8InputsOfSegmentsAndGates) {
       std::vector<QuantizedTensor> weights = {
           random.weight(spec, 96, 256), random.weight(spec, 24, 256), random.weight(spec, 40, 256)};
       for (const std::int64_t width : {96, 24, 40})
-        if (bias) weights.push_back(QuantizedTensor::from(random_tensor({width}, 5)));
+        if (bias)
+          weights.push_back(
+              QuantizedTensor::from(random_tensor({width}, static_cast<unsigned>(width))));
       expect_float8_agrees(Linear{.segments = 3, .has_bias = bias}, random_tensor({rows, 256}, 3),
                            weights, fmt::format("segments, {} rows", rows));
       weights = {random.weight(spec, 88, 256), random.weight(spec, 88, 256)};
       for (int i = 0; bias && i < 2; ++i)
-        weights.push_back(QuantizedTensor::from(random_tensor({88}, 5)));
+        weights.push_back(QuantizedTensor::from(random_tensor({88}, static_cast<unsigned>(5 + i))));
       expect_float8_agrees(GatedLinear{.kind = ActivationKind::kSilu, .has_bias = bias},
                            random_tensor({rows, 256}, 3, 0.02F), weights,
                            fmt::format("gated, {} rows", rows));

@@ -165,8 +165,9 @@ std::map<Route, int> compare_ways(const OpT& op, const WayCase& c, std::int64_t 
   for (const std::int64_t width : c.widths)
     weights.push_back(random.weight(spec_of(c.form), width, kColumns));
   if (c.bias)
-    for (const std::int64_t width : c.widths)
-      weights.push_back(QuantizedTensor::from(random_tensor({width}, 5)));
+    for (std::size_t i = 0; i < c.widths.size(); ++i)  // each has numbers of its own
+      weights.push_back(
+          QuantizedTensor::from(random_tensor({c.widths[i]}, 5 + static_cast<unsigned>(i))));
   NodeView view;
   view.inputs = {ValueType::tensor(DataType::kBFloat16, {Dim(rows), Dim(kColumns)})};
   for (const std::int64_t width : c.widths) {
