@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,13 +39,19 @@ struct TENON_API InputLimits {
   std::int64_t prompt_embedding_table_size = 0;  ///< others are not supported yet
 };
 
+/// Changes a configuration that was read, before weights are held against it: single fields, or all
+/// of it. What it throws goes to who called.
+using ConfigOverrides = std::function<void(PretrainedConfig&)>;
+
 /// Any architecture that this Tenon knows. Copies share their weights.
 class TENON_API PretrainedModel {
  public:
   /// `path_or_id`: a Hugging Face directory or the id of one in the local cache, a .gguf file, or a
   /// checkpoint directory. Weights stay mapped; nothing is copied. Throws Error listing every
-  /// missing, unused or wrongly shaped tensor.
-  static PretrainedModel from_pretrained(std::string_view path_or_id);
+  /// missing, unused or wrongly shaped tensor, and Error{kInvalidArgument} naming a field that
+  /// `overrides` made senseless.
+  static PretrainedModel from_pretrained(std::string_view path_or_id,
+                                         const ConfigOverrides& overrides = {});
 
   /// The graph of `config` with seeded random weights (normal, standard deviation 0.02; norms 1).
   static PretrainedModel from_config(const PretrainedConfig& config, std::uint64_t seed = 0);
@@ -84,7 +91,8 @@ class TENON_API PretrainedModel {
 class TENON_API LlamaForCausalLM : public PretrainedModel {
  public:
   /// As PretrainedModel's, for this architecture alone: Error{kInvalidArgument} for another.
-  static LlamaForCausalLM from_pretrained(std::string_view path_or_id);
+  static LlamaForCausalLM from_pretrained(std::string_view path_or_id,
+                                          const ConfigOverrides& overrides = {});
 
  private:
   explicit LlamaForCausalLM(PretrainedModel model);
@@ -94,7 +102,8 @@ class TENON_API LlamaForCausalLM : public PretrainedModel {
 class TENON_API MistralForCausalLM : public PretrainedModel {
  public:
   /// As LlamaForCausalLM's.
-  static MistralForCausalLM from_pretrained(std::string_view path_or_id);
+  static MistralForCausalLM from_pretrained(std::string_view path_or_id,
+                                            const ConfigOverrides& overrides = {});
 
  private:
   explicit MistralForCausalLM(PretrainedModel model);
@@ -104,7 +113,8 @@ class TENON_API MistralForCausalLM : public PretrainedModel {
 class TENON_API Qwen2ForCausalLM : public PretrainedModel {
  public:
   /// As LlamaForCausalLM's.
-  static Qwen2ForCausalLM from_pretrained(std::string_view path_or_id);
+  static Qwen2ForCausalLM from_pretrained(std::string_view path_or_id,
+                                          const ConfigOverrides& overrides = {});
 
  private:
   explicit Qwen2ForCausalLM(PretrainedModel model);

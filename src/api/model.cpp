@@ -10,10 +10,12 @@ namespace tenon {
 /// Of each of prepare_inputs' limits; products of two stay within 64 bits.
 constexpr std::int64_t kMaxInputLimit = std::int64_t{1} << 31;
 
-PretrainedModel PretrainedModel::from_pretrained(std::string_view path_or_id) {
+PretrainedModel PretrainedModel::from_pretrained(std::string_view path_or_id,
+                                                 const ConfigOverrides& overrides) {
   auto impl = std::make_shared<Impl>();
   impl->source = open_model_source(path_or_id);
   impl->dtype = impl->source.config.dtype;
+  if (overrides) overrides(impl->source.config);
   build_graphs(impl->source, BuildConfig{});  // lists every wrong tensor now, not at build()
   return PretrainedModel(std::move(impl));
 }
@@ -103,22 +105,25 @@ void PretrainedModel::require(std::string_view architecture) const {
 LlamaForCausalLM::LlamaForCausalLM(PretrainedModel model) : PretrainedModel(std::move(model)) {
   require("LlamaForCausalLM");
 }
-LlamaForCausalLM LlamaForCausalLM::from_pretrained(std::string_view path_or_id) {
-  return LlamaForCausalLM(PretrainedModel::from_pretrained(path_or_id));
+LlamaForCausalLM LlamaForCausalLM::from_pretrained(std::string_view path_or_id,
+                                                   const ConfigOverrides& overrides) {
+  return LlamaForCausalLM(PretrainedModel::from_pretrained(path_or_id, overrides));
 }
 
 MistralForCausalLM::MistralForCausalLM(PretrainedModel model) : PretrainedModel(std::move(model)) {
   require("MistralForCausalLM");
 }
-MistralForCausalLM MistralForCausalLM::from_pretrained(std::string_view path_or_id) {
-  return MistralForCausalLM(PretrainedModel::from_pretrained(path_or_id));
+MistralForCausalLM MistralForCausalLM::from_pretrained(std::string_view path_or_id,
+                                                       const ConfigOverrides& overrides) {
+  return MistralForCausalLM(PretrainedModel::from_pretrained(path_or_id, overrides));
 }
 
 Qwen2ForCausalLM::Qwen2ForCausalLM(PretrainedModel model) : PretrainedModel(std::move(model)) {
   require("Qwen2ForCausalLM");
 }
-Qwen2ForCausalLM Qwen2ForCausalLM::from_pretrained(std::string_view path_or_id) {
-  return Qwen2ForCausalLM(PretrainedModel::from_pretrained(path_or_id));
+Qwen2ForCausalLM Qwen2ForCausalLM::from_pretrained(std::string_view path_or_id,
+                                                   const ConfigOverrides& overrides) {
+  return Qwen2ForCausalLM(PretrainedModel::from_pretrained(path_or_id, overrides));
 }
 
 }  // namespace tenon

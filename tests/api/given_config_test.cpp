@@ -82,6 +82,31 @@ TEST(GivenConfig, AConfigChangedAfterwardsIsCheckedAgain) {
   }
 }
 
+TEST(GivenConfig, OverridesTakePlaceBeforeWeightsAreHeldAgainstThem) {
+  const std::string path = data_path("models/llama_text").string();
+  const PretrainedConfig read = PretrainedModel::from_pretrained(path).config();
+  const auto changed = LlamaForCausalLM::from_pretrained(path, [](PretrainedConfig& config) {
+    config.max_position_embeddings = 77;
+    config.norm_epsilon = 0.25;
+  });
+  EXPECT_EQ(changed.config().max_position_embeddings, 77);
+  EXPECT_THAT(changed.forward(), HasSubstr("0.25"));
+  EXPECT_EQ(changed.config().hidden_size, read.hidden_size);
+  PretrainedConfig whole = read;
+  whole.max_position_embeddings = 55;
+  const auto given =
+      PretrainedModel::from_pretrained(path, [&](PretrainedConfig& config) { config = whole; });
+  EXPECT_EQ(given.config().max_position_embeddings, 55);
+  const auto fault = [&](const ConfigOverrides& overrides) {
+    return fault_of([&] { PretrainedModel::from_pretrained(path, overrides); });
+  };
+  EXPECT_THAT(fault([](PretrainedConfig& config) { config.norm_epsilon = -1; }),
+              AllOf(HasSubstr("invalid_argument"), HasSubstr("norm_epsilon")));
+  EXPECT_THAT(fault([](PretrainedConfig& config) { config.intermediate_size *= 2; }),
+              HasSubstr("mlp"));
+  EXPECT_THROW(PretrainedModel::from_pretrained(path, [](auto&) { throw 7; }), int);
+}
+
 TEST(GivenConfig, AnotherDtypeIsNotTakenInSilence) {
   PretrainedModel model = PretrainedModel::from_pretrained(data_path("models/llama_text").string());
   model.config().dtype = DataType::kFloat16;
