@@ -88,6 +88,36 @@ TEST(CudaHost, TablesFollowUpdatesAndParents) {
   tables.check(one_token(1, 0, kLastSampledToken));
 }
 
+// A step that was refused leaves its changes to the next, and the device makes all at once.
+TEST(CudaHost, ChangesOfOneTableAreSentAsOne) {
+  SlotTables tables(3, {&kGroup, 1}, 4);
+  std::vector<TableChange> unsent;
+  const auto apply = [&](std::int32_t slot, bool reset, std::int32_t begin,
+                         std::vector<std::int32_t> blocks) {
+    SlotUpdate update{.slot = slot, .reset = reset};
+    update.tables = {{.group = 0, .begin = begin, .blocks = std::move(blocks)}};
+    for (TableChange& change : tables.apply({&update, 1})) unsent.push_back(std::move(change));
+    tables.merge(unsent);
+  };
+  apply(1, true, 0, {7, 3});
+  apply(0, true, 0, {2});
+  ASSERT_EQ(unsent.size(), 2U);
+  apply(1, false, 2, {4, 5});  // behind it
+  apply(0, true, 0, {6});      // in its place
+  ASSERT_EQ(unsent.size(), 2U);
+  EXPECT_EQ(unsent[0].slot, 0);
+  EXPECT_THAT(unsent[0].blocks, testing::ElementsAre(6));
+  EXPECT_EQ(unsent[1].begin, 0);
+  EXPECT_THAT(unsent[1].blocks, testing::ElementsAre(7, 3, 4, 5));
+  apply(1, true, 0, {9});  // shorter than what was to be sent
+  EXPECT_THAT(unsent[1].blocks, testing::ElementsAre(9));
+  apply(1, false, 1, {8});
+  unsent.clear();
+  apply(1, false, 1, {0});
+  EXPECT_EQ(unsent[0].begin, 1);
+  EXPECT_THAT(unsent[0].blocks, testing::ElementsAre(0));
+}
+
 TEST(CudaHost, TablesRefuseWhatIsNotThere) {
   SlotTables tables(1, {&kGroup, 1}, 4);
   SlotUpdate update{.slot = 1};

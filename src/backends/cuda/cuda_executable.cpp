@@ -165,6 +165,7 @@ void CudaExecutable::prepare(const Batch& batch) {
   if (vocabulary_ > 0) sampler_.take(batch.updates);
   const std::vector<TableChange> changes = tables_.apply(batch.updates);
   unsent_changes_.insert(unsent_changes_.end(), changes.begin(), changes.end());
+  tables_.merge(unsent_changes_);
   tables_.check(batch);
   if (logits_ >= 0) tables_.mark_sampled(batch);
   next_.upload = next_upload_;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/slot_tables.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "core/check.h"
 
 namespace tenon::cuda {
@@ -46,11 +49,41 @@ void SlotTables::apply(const SlotUpdate& update, const std::vector<Slot>& parent
     if (!change.blocks.empty() && parents.empty())
       out.push_back({change.group, update.slot, change.begin, change.blocks});
   }
-  // One change a table: the device makes all of a batch at once, in no order.
   for (std::size_t g = 0; g < groups_.size() && !parents.empty(); ++g)
     if (!slot.tables.of(g).empty())
       out.push_back({static_cast<std::int32_t>(g), update.slot, 0, slot.tables.of(g)});
   if (!update.outputs.empty()) slot.has_token = true;
+}
+
+void SlotTables::merge(std::vector<TableChange>& changes) const {
+  const auto table = [](const TableChange& change) { return std::pair(change.slot, change.group); };
+  const auto in_order = [&](const TableChange& a, const TableChange& b) {
+    return table(a) < table(b);
+  };
+  const auto twice = std::adjacent_find(
+      changes.begin(), changes.end(),
+      [&](const TableChange& a, const TableChange& b) { return !in_order(a, b); });
+  if (twice == changes.end()) return;
+  std::stable_sort(changes.begin(), changes.end(), in_order);
+  std::vector<TableChange> merged;
+  for (TableChange& change : changes) {
+    if (merged.empty() || table(merged.back()) != table(change)) {
+      merged.push_back(std::move(change));
+      continue;
+    }
+    // What lies in and between the two is the table's content by now.
+    TableChange& whole = merged.back();
+    const std::vector<std::int32_t>& blocks =
+        at(whole.slot).tables.of(static_cast<std::size_t>(whole.group));
+    const auto size = static_cast<std::int32_t>(blocks.size());
+    const auto end_of = [](const TableChange& run) {
+      return run.begin + static_cast<std::int32_t>(run.blocks.size());
+    };
+    const std::int32_t end = std::min(size, std::max(end_of(whole), end_of(change)));
+    whole.begin = std::min({end, whole.begin, change.begin});
+    whole.blocks.assign(blocks.begin() + whole.begin, blocks.begin() + end);
+  }
+  changes = std::move(merged);
 }
 
 void SlotTables::check(const Batch& batch) const {

@@ -28,6 +28,9 @@ class SlotTables {
   /// Takes over all updates of a step and gives what changed. Throws Error{kInternal} where one
   /// names a slot, group or block that is not there.
   std::vector<TableChange> apply(std::span<const SlotUpdate> updates);
+  /// Changes of one or more apply() calls, in their order, as one a table: the device makes all of
+  /// a launch at once, in no order.
+  void merge(std::vector<TableChange>& changes) const;
 
   /// Throws Error{kInternal} where tables do not reach over the tokens of the step, a slot is not
   /// there, or stands for a last token that it does not have.
