@@ -249,6 +249,7 @@ void expect_float8_agrees(const OpT& op, const Tensor& x,
 
 TEST(CudaLinear, Float8Inputs) {
   TENON_NEEDS_GPU();
+  if (!test_features().cublaslt) GTEST_SKIP() << "NOT TESTED, no cuBLASLt";
   for (const char* form : {"float8_e4m3", "float8_e4m3 group row scale float32"})
     for (const std::int64_t columns : {64, 384, 1096})  // whole lines, and not
       for (const std::int64_t rows : {0, 1, 5, 16, 17, 70, 300}) {
@@ -265,6 +266,7 @@ TEST(CudaLinear, Float8Inputs) {
 
 TEST(CudaLinear, Float8InputsOfSegmentsAndGates) {
   TENON_NEEDS_GPU();
+  if (!test_features().cublaslt) GTEST_SKIP() << "NOT TESTED, no cuBLASLt";
   const QuantSpec spec = spec_of("float8_e4m3 group row scale float32");
   for (const bool bias : {false, true})
     for (const std::int64_t rows : {3, 40}) {

@@ -73,7 +73,9 @@ class DeviceTensor {
   DeviceTensor(DataType type, Shape shape) : type_(type), shape_(std::move(shape)) {
     const std::int64_t bytes = byte_count(type_, shape_);
     memory_ = DeviceBuffer(bytes, "test");
-    if (bytes > 0) check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(bytes)), "test");
+    if (bytes == 0) return;
+    check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(bytes)), "test");
+    check(cudaDeviceSynchronize(), "test");  // the op's stream does not wait for this one
   }
 
   TensorRef ref() const {
@@ -116,6 +118,7 @@ class DeviceStep {
       check(cudaMemset(cache_->layer(0).keys, 0xFF,
                        static_cast<std::size_t>(PagedCache::bytes(program_.cache))),
             "test");
+      check(cudaDeviceSynchronize(), "test");
     }
     const StepSizes& sizes = program_.limits;
     const StepPieces pieces = StepState::encode(batch, changes, sizes, upload_);

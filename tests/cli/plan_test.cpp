@@ -12,7 +12,7 @@ using ::testing::HasSubstr;
 class Plan : public CliTest {
  protected:
   std::vector<std::string> words(const std::vector<std::string>& more) const {
-    std::vector<std::string> all = {"plan", text_model(), "--threads", "1"};
+    std::vector<std::string> all = {"plan", text_model(), "--device", "cpu", "--threads", "1"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }

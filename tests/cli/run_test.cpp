@@ -57,18 +57,23 @@ TEST_F(Run, ConvertedBuiltAndDirectGiveTheSameTokens) {
 }
 
 TEST_F(Run, SaysThePrecisionOnStandardErrorAlone) {
-  Result result = run(words({"--input_text", "Hello"}));
+  Result result = run(words({"--device", "cpu", "--input_text", "Hello"}));
   EXPECT_THAT(result.err,
               HasSubstr("precision: weights as stored (float32), activations float32 exact, cache "
                         "float32; its distance is not measured; tenon eval measures it\n"));
   EXPECT_EQ(result.out.find("precision"), result.out.npos);
-  result = run(words({"--input_text", "Hello", "--kv_cache_dtype", "int8"}));
+  result = run(words({"--device", "cpu", "--input_text", "Hello", "--kv_cache_dtype", "int8"}));
   EXPECT_THAT(result.err, HasSubstr("cache int8;"));
-  result = run(words({"--input_text", "Hello", "--kv_cache_dtype", "float8_e4m3"}));
+  result =
+      run(words({"--device", "cpu", "--input_text", "Hello", "--kv_cache_dtype", "float8_e4m3"}));
   EXPECT_THAT(result.err, HasSubstr("cache float8_e4m3;"));
-  EXPECT_THAT(json_of(words({"--input_text", "Hello", "--json"})).at("precision", "").as_string(""),
+  EXPECT_THAT(json_of(words({"--device", "cpu", "--input_text", "Hello", "--json"}))
+                  .at("precision", "")
+                  .as_string(""),
               HasSubstr("precision: weights as stored"));
-  result = run({"chat", engine_, "--threads", "1", "--no_pin", "--max_output_len", "2"}, "Hi\n");
+  result = run(
+      {"chat", engine_, "--device", "cpu", "--threads", "1", "--no_pin", "--max_output_len", "2"},
+      "Hi\n");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("precision: weights as stored (float32)"));
   EXPECT_EQ(result.out.find("precision"), result.out.npos);
