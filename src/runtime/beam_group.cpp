@@ -58,8 +58,7 @@ void apply_beams(ActiveRequest& request, std::span<const BeamSearch::Beam> next,
   for (; used < places.size(); ++used) {  // fewer beams than before
     Sequence& idle = *places[used];
     const std::int64_t shared = open.front()->computed / cache.settings().tokens_per_block;
-    const auto handle = cache.fork(open.front()->cache, 0,
-                                   idle.longest - shared * cache.settings().tokens_per_block, now);
+    const auto handle = cache.fork(open.front()->cache, 0, idle.longest, now, shared);
     TENON_CHECK(handle.has_value(), ErrorCode::kInternal, "[beams] a reserved place has no room");
     idle.cache = *handle;
     scheduler.hold(idle);

@@ -233,7 +233,8 @@ bool KvCache::can_fork(Handle handle, std::int64_t tokens) const {
 }
 
 std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
-                                             std::int64_t reserve_tokens, double now) {
+                                             std::int64_t reserve_tokens, double now,
+                                             std::int64_t later_shared) {
   Impl& impl = *impl_;
   const Impl::Change change(impl);
   impl.store.expire(now);
@@ -250,7 +251,7 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
   for (const KvPool& pool : impl.store.pools()) {
     std::int64_t wanted = pool.most_held(reserve);
     if (pool.whole_context()) {
-      wanted -= count;
+      wanted -= count + later_shared;
       if (tokens % size != 0) {
         KvBlock block = pool.block(impl.table(*parent, pool).at(count - 1));
         wanted -= block.copies_due();
@@ -265,7 +266,7 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
   const Handle child = impl.new_handle();
   parent = &impl.live(handle);  // they may have moved
   KvSequence& sequence = impl.live(child);
-  sequence.reserve = reserve;
+  sequence.reserve = reserve - later_shared * size;
   sequence.settled = tokens;
   sequence.has_retention = parent->has_retention;
   sequence.retention = parent->retention;
@@ -283,7 +284,7 @@ std::optional<KvCache::Handle> KvCache::fork(Handle handle, std::int64_t tokens,
     std::fill_n(table.blocks.begin(), std::min(table.first, count), -1);
     for (std::int64_t i = table.first; i < count; ++i) impl.store.hold(pool, table.at(i));
     table.changed.include(0, count);
-    table.promised = pool.most_held(reserve);
+    table.promised = pool.most_held(reserve) - (pool.whole_context() ? later_shared : 0);
     pool.promise(Impl::outstanding(pool, table));
   }
   impl.mark_writer(sequence, 1);

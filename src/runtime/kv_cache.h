@@ -101,9 +101,11 @@ class KvCache {
   /// A sequence that holds the first `tokens` tokens of `handle`, all shared, as a beam continues
   /// another: a step that computes them has been issued. Its whole table counts as changed.
   /// nullopt: no room for its reservation. Throws Error{kInternal} where a window has moved past
-  /// `tokens`.
+  /// `tokens`. `later_shared`: for one that only keeps a place, blocks that will be shared when it
+  /// is released and another fork takes its room (in a window group none counts: shared blocks are
+  /// given up at different times).
   std::optional<Handle> fork(Handle handle, std::int64_t tokens, std::int64_t reserve_tokens,
-                             double now);
+                             double now, std::int64_t later_shared = 0);
   void release(Handle handle, double now);
 
   bool has_table_changes(Handle handle) const;

@@ -352,10 +352,9 @@ bool Scheduler::start(Sequence& sequence, double now) {
 /// Slots and room for the beams besides the first: they share its prompt when their turn comes.
 bool Scheduler::hold_beams(ActiveRequest& request, const Sequence& first, double now) {
   const std::int64_t shared = first.prompt_length / limits_.tokens_per_block;
-  const std::int64_t own = first.longest - shared * limits_.tokens_per_block;
   for (auto& beam : request.sequences) {
     if (beam.get() == &first) continue;
-    const auto handle = cache_.fork(first.cache, 0, own, now);
+    const auto handle = cache_.fork(first.cache, 0, first.longest, now, shared);
     if (!handle) {
       for (auto& other : request.sequences)
         if (other.get() != &first) release(*other, now);

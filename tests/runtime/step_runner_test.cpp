@@ -426,6 +426,33 @@ TEST(StepRunner, BeamsShareAndPartWithTheirBlocksKept) {
   EXPECT_EQ(beside->tokens[0], expected_output({8, 8}, 30, 100));
 }
 
+// In a window each beam is promised all its blocks, from the start on: what others took meanwhile
+// was not there when beams parted, and every request ended.
+TEST(StepRunner, BeamsOfAWindowHaveTheirRoomWhenTheyPart) {
+  std::mt19937 random(3);
+  const auto prompt = random_prompt(random, 40);
+  for (const std::vector<std::int64_t>& windows : {std::vector<std::int64_t>{20}, {0, 20}})
+    for (std::int64_t blocks = 18; blocks <= 36; ++blocks) {
+      SCOPED_TRACE(blocks);
+      Bench bench({.blocks = blocks, .windows = windows},
+                  {.policy = SchedulerPolicy::kMaxUtilization}, limits(10, 16));
+      std::vector<std::shared_ptr<Recorder>> others;
+      const auto ask = [&] {
+        for (int i = 0; i < 3; ++i)
+          others.push_back(bench.add({7, static_cast<int>(others.size())}, 60));
+      };
+      ask();
+      const auto found = bench.add(prompt, 6, three_beams);
+      ask();
+      bench.run();
+      EXPECT_FALSE(bench.runner.failure());
+      expect_beams(*found, beams_by_hand(prompt, 3, 6, [](auto, auto) { return true; }), 40);
+      for (std::size_t i = 0; i < others.size(); ++i)
+        EXPECT_EQ(others[i]->tokens[0],
+                  expected_output({7, static_cast<std::int32_t>(i)}, 60, 100));
+    }
+}
+
 TEST(StepRunner, BeamsTellOfTheLikeliestTokensAndTheLogitsOnTheirWay) {
   constexpr int kSteps = 12;
   for (const std::int32_t top : {0, 2, 9}) {  // 6 are what the search itself looks at
