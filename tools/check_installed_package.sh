@@ -43,7 +43,11 @@ run_consumer() {
   local model=$TENON_ROOT/tests/data/models/llama_text
   (cd "$scratch" && consumer/generate "$model" >answer.txt) || fail "the example ended with an error"
   grep -q '^A mortise and tenon joint is' "$scratch/answer.txt" || fail "the example printed no answer"
-  (cd "$scratch" && consumer/executor "$model" >executor.txt) || fail "the executor's example ended with an error"
+  # Cancelling asks: on a busy machine 64 tokens of a tiny model may be there before.
+  for _ in 1 2 3 4 5; do
+    (cd "$scratch" && consumer/executor "$model" >executor.txt) || fail "the executor's example ended with an error"
+    ! grep -q '^cancelled: cancelled' "$scratch/executor.txt" || break
+  done
   grep -q '^cancelled: cancelled' "$scratch/executor.txt" || fail "the executor's example cancelled nothing: $(cat "$scratch/executor.txt")"
   note "the example answered: $(head -c 120 "$scratch/answer.txt" | tr -c '[:print:]' ' ')"
 }
