@@ -35,6 +35,13 @@ DataType option_type(const std::string& name, const char* field, DataType automa
        names);
 }
 
+/// A program may cast any number to an enumeration.
+template <class Enum>
+void check_choice(const char* field, Enum value, Enum last) {
+  TENON_CHECK(value <= last, ErrorCode::kInvalidArgument, "{}: {} is none of its values, 0 to {}",
+              field, static_cast<int>(value), static_cast<int>(last));
+}
+
 void check_at_least(const char* field, std::int64_t value, std::int64_t least) {
   TENON_CHECK(value >= least, ErrorCode::kInvalidArgument,
               "{}: {} is out of range, expected {} or more", field, value, least);
@@ -82,6 +89,8 @@ void check_options(const LlmOptions& options) {
               options.threads, kMaxThreads);
   check_at_least("memory_limit", options.memory_limit.value_or(1), 1);
   const ExecutorConfig& executor = options.executor;
+  check_choice("scheduler_policy", executor.scheduler_policy, SchedulerPolicy::kStaticBatch);
+  check_choice("context_chunking", executor.context_chunking, ContextChunking::kEqualProgress);
   check_at_least("max_context_chunk", executor.max_context_chunk, 0);
   check_at_least("max_queue_size", executor.max_queue_size, 1);
   check_at_least("max_queue_tokens", executor.max_queue_tokens, 0);
