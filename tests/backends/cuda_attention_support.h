@@ -37,11 +37,16 @@ class BothCaches {
     c.cache = cache_->get();
     expected_ = cpu::run_reference(op, c);
     const NodeView view = device_view(op, c, DataType::kFloat32, {});
+    std::vector<std::byte> written;
     for (const KernelEntry<OpT>& entry : device_kernels<OpT>()) {
       if (!entry.reject(op, view, test_features()).empty()) continue;
       const auto got = run_on_device(entry, op, view, c, DataType::kFloat32, {}, *step_);
       for (std::size_t i = 0; i < got.size(); ++i)
         expect_close(got[i], expected_[i], 2e-5F, entry.name);
+      // What one leaves in the cache the next one must leave too: attention reads the last one's.
+      std::vector<std::byte> bytes = device_cache();
+      EXPECT_TRUE(written.empty() || bytes == written) << entry.name << ": another cache";
+      written = std::move(bytes);
     }
   }
 
@@ -101,6 +106,16 @@ class BothCaches {
   const Batch& all() const { return all_; }
 
  private:
+  std::vector<std::byte> device_cache() {
+    const auto groups = cache_->get()->groups();
+    const std::vector<CacheGroupDescription> all(groups.begin(), groups.end());
+    std::vector<std::byte> out(static_cast<std::size_t>(PagedCache::bytes(all)));
+    check(cudaMemcpy(out.data(), step_->context().cache->layer(0).keys, out.size(),
+                     cudaMemcpyDeviceToHost),
+          "test");
+    return out;
+  }
+
   CacheCase case_;
   Batch all_;
   std::unique_ptr<TestCache> cache_;

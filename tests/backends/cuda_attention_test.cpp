@@ -72,6 +72,50 @@ TEST(CudaAttention, RopeCacheWrite) {
     }
 }
 
+// Heads in fours of features and others, rotated in part, of few tokens (a block for some heads of
+// each) and of many (a block for all), with angles that depend on the sequence's length.
+TEST(CudaAttention, RopeCacheWriteOfAnyShape) {
+  TENON_NEEDS_GPU();
+  struct Form {
+    std::int64_t heads, head_dim, rotary;
+    RopeStyle style = RopeStyle::kNeox;
+    RopeLength length = RopeLength::kFixed;
+    std::int32_t tokens = 9;
+  };
+  const auto gptj = RopeStyle::kGptj;
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16,
+                              DataType::kFloat8E4M3, DataType::kInt8})
+    for (const Form& form : {Form{8, 128, 128}, Form{8, 128, 128, gptj}, Form{6, 80, 80},
+                             Form{6, 80, 20, gptj}, Form{4, 96, 64, gptj}, Form{5, 256, 64},
+                             Form{1, 8, 8}, Form{3, 64, 64, gptj, RopeLength::kSwitch},
+                             Form{3, 6, 4}, Form{12, 128, 128, gptj, RopeLength::kSwitch, 900}}) {
+      if (form.tokens > 9 && type != DataType::kBFloat16 && type != DataType::kInt8) continue;
+      CacheCase c{.dtype = type, .kv_heads = form.heads % 2 + 1, .head_dim = form.head_dim};
+      c.cached = {0, 50, 3, 0, 20};
+      c.fresh = {1, 1, form.tokens, 0, 1};
+      BothCaches both(c);
+      RopeCacheWrite op;
+      op.rope = {.heads = form.heads,
+                 .head_dim = form.head_dim,
+                 .rotary_dim = form.rotary,
+                 .style = form.style,
+                 .length = form.length,
+                 .original_length = 40,
+                 .amplitude = 1.1F,
+                 .long_amplitude = 1.3F};
+      op.rope.inv_freq = frequencies(form.rotary / 2);
+      if (form.length == RopeLength::kSwitch) op.rope.long_inv_freq = frequencies(form.rotary / 2);
+      for (float& f : op.rope.long_inv_freq) f *= 0.25F;
+      op.write = {.kv_heads = c.kv_heads, .head_dim = form.head_dim};
+      const std::int64_t tokens = both.all().tokens();
+      const auto rows = [&](std::int64_t heads, unsigned seed) {
+        return random_tensor({tokens, heads * form.head_dim}, seed);
+      };
+      both.write(op, {rows(form.heads, 10), rows(c.kv_heads, 11), rows(c.kv_heads, 12),
+                      int_tensor(both.all().positions)});
+    }
+}
+
 TEST(CudaAttention, DirectAndCross) {
   TENON_NEEDS_GPU();
   for (const AttentionSource source : {AttentionSource::kDirect, AttentionSource::kCross})

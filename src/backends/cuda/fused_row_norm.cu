@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "backends/cuda/device/element.h"
+#include "backends/cuda/device/four_elements.cuh"
 #include "backends/cuda/device/launch_early.cuh"
 #include "backends/cuda/device/reduce.h"
 #include "backends/cuda/device_weight.h"
@@ -29,46 +29,9 @@ struct RowNormArguments {
   bool centred = false;  // LayerNorm takes the mean away
 };
 
-__device__ __forceinline__ float4 load_four(const void* data, DataType type, std::int64_t at) {
-  if (type == DataType::kFloat32)
-    return *reinterpret_cast<const float4*>(static_cast<const float*>(data) + at);
-  const uint2 raw = *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(data) + at);
-  float2 low;
-  float2 high;
-  if (type == DataType::kFloat16) {
-    low = __half22float2(reinterpret_cast<const __half2&>(raw.x));
-    high = __half22float2(reinterpret_cast<const __half2&>(raw.y));
-  } else {
-    low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
-    high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
-  }
-  return make_float4(low.x, low.y, high.x, high.y);
-}
-
-__device__ __forceinline__ void store_four(void* data, DataType type, std::int64_t at, float4 x) {
-  if (type == DataType::kFloat32) {
-    *reinterpret_cast<float4*>(static_cast<float*>(data) + at) = x;
-    return;
-  }
-  uint2 raw;
-  if (type == DataType::kFloat16) {
-    const __half2 low = __floats2half2_rn(x.x, x.y);
-    const __half2 high = __floats2half2_rn(x.z, x.w);
-    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
-                     reinterpret_cast<const std::uint32_t&>(high));
-  } else {
-    const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y);
-    const __nv_bfloat162 high = __floats2bfloat162_rn(x.z, x.w);
-    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
-                     reinterpret_cast<const std::uint32_t&>(high));
-  }
-  *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(data) + at) = raw;
-}
-
-// Over a block of any number of warps; all threads get it.
+// Over a block of any number of warps; all threads get it. `shared` is used by no other sum.
 __device__ __forceinline__ float sum_over_block(float x, float* shared) {
   x = warp_sum(x);
-  __syncthreads();
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
   __syncthreads();
   const int lane = threadIdx.x % 32;
@@ -77,49 +40,77 @@ __device__ __forceinline__ float sum_over_block(float x, float* shared) {
 
 __device__ __forceinline__ float total(float4 x) { return (x.x + x.y) + (x.z + x.w); }
 
+__device__ __forceinline__ float4 floats_at(const float* data, int vector) {
+  return reinterpret_cast<const float4*>(data)[vector];
+}
+
 template <int kVectors>
 __global__ void __launch_bounds__(kMaxThreads, 1) row_norm_kernel(RowNormArguments n) {
-  __shared__ float shared[32];
-  let_next_start();
-  wait_for_inputs();
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * n.width;
+  __shared__ float of_means[32];
+  __shared__ float of_squares[32];
+  // Rows of few vectors: the gain, which is a weight, is fetched while the launch before still
+  // runs, and all of the row is asked for before any of it is waited for. Longer rows have no
+  // registers to hold so much.
+  constexpr bool kHeld = kVectors <= 2;
+  constexpr int kTogether = kHeld ? kVectors : 1;
   const int vectors = n.width / 4;
+  const auto at = [](int i) { return static_cast<int>(threadIdx.x + i * blockDim.x); };
+  let_next_start();
+  float4 gain[kTogether];
+  if constexpr (kHeld) {
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i)
+      if (at(i) < vectors) gain[i] = floats_at(n.gain, at(i));
+  }
+  wait_for_inputs();
+
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * n.width;
   float4 x[kVectors];
   float sum = 0.F;
 #pragma unroll
-  for (int i = 0; i < kVectors; ++i) {
-    const int at = static_cast<int>(threadIdx.x + i * blockDim.x);
-    x[i] = make_float4(0.F, 0.F, 0.F, 0.F);
-    if (at >= vectors) continue;
-    x[i] = load_four(n.a, n.a_type, row + 4 * at);
-    if (n.b != nullptr) {
-      const float4 b = load_four(n.b, n.b_type, row + 4 * at);
-      x[i] = make_float4(x[i].x + b.x, x[i].y + b.y, x[i].z + b.z, x[i].w + b.w);
-      store_four(n.sum, n.sum_type, row + 4 * at, x[i]);
+  for (int begin = 0; begin < kVectors; begin += kTogether) {
+    uint4 first[kTogether];
+    uint4 second[kTogether];
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      if (at(begin + j) >= vectors) continue;
+      first[j] = fetch_four(n.a, n.a_type, row + 4 * at(begin + j));
+      if (n.b != nullptr) second[j] = fetch_four(n.b, n.b_type, row + 4 * at(begin + j));
     }
-    sum += total(x[i]);
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const int i = begin + j;
+      x[i] = make_float4(0.F, 0.F, 0.F, 0.F);
+      if (at(i) >= vectors) continue;
+      x[i] = widen_four(first[j], n.a_type);
+      if (n.b != nullptr) {
+        const float4 b = widen_four(second[j], n.b_type);
+        x[i] = make_float4(x[i].x + b.x, x[i].y + b.y, x[i].z + b.z, x[i].w + b.w);
+        store_four(n.sum, n.sum_type, row + 4 * at(i), x[i]);
+      }
+      sum += total(x[i]);
+    }
   }
   const auto count = static_cast<float>(n.width);
-  const float mean = n.centred ? sum_over_block(sum, shared) / count : 0.F;
+  const float mean = n.centred ? sum_over_block(sum, of_means) / count : 0.F;
   float square = 0.F;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
-    if (static_cast<int>(threadIdx.x + i * blockDim.x) >= vectors) continue;
+    if (at(i) >= vectors) continue;
     x[i] = make_float4(x[i].x - mean, x[i].y - mean, x[i].z - mean, x[i].w - mean);
     square +=
         total(make_float4(x[i].x * x[i].x, x[i].y * x[i].y, x[i].z * x[i].z, x[i].w * x[i].w));
   }
-  const float factor = 1.F / sqrtf(sum_over_block(square, shared) / count + n.eps);
+  const float factor = 1.F / sqrtf(sum_over_block(square, of_squares) / count + n.eps);
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
-    const int at = static_cast<int>(threadIdx.x + i * blockDim.x);
-    if (at >= vectors) continue;
-    const float4 gain = *reinterpret_cast<const float4*>(n.gain + 4 * at);
-    float4 bias = make_float4(0.F, 0.F, 0.F, 0.F);
-    if (n.bias != nullptr) bias = *reinterpret_cast<const float4*>(n.bias + 4 * at);
-    store_four(n.out, n.out_type, row + 4 * at,
-               make_float4(x[i].x * factor * gain.x + bias.x, x[i].y * factor * gain.y + bias.y,
-                           x[i].z * factor * gain.z + bias.z, x[i].w * factor * gain.w + bias.w));
+    if (at(i) >= vectors) continue;
+    const float4 g = kHeld ? gain[kHeld ? i : 0] : floats_at(n.gain, at(i));
+    float4 b = make_float4(0.F, 0.F, 0.F, 0.F);
+    if (n.bias != nullptr) b = floats_at(n.bias, at(i));
+    store_four(n.out, n.out_type, row + 4 * at(i),
+               make_float4(x[i].x * factor * g.x + b.x, x[i].y * factor * g.y + b.y,
+                           x[i].z * factor * g.z + b.z, x[i].w * factor * g.w + b.w));
   }
 }
 

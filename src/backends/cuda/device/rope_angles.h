@@ -31,10 +31,10 @@ struct Angle {  // no defaults: it stands in shared memory
 
 #ifdef __CUDACC__
 
-/// Pair `i` of a token at `position`, in a sequence of `sequence_length` tokens.
-__device__ inline Angle rope_angle(const RopeFrequencies& rope, std::int32_t i,
+/// Pair `i`, whose inv_freq is `frequency`, of a token at `position`, in a sequence of
+/// `sequence_length` tokens.
+__device__ inline Angle rope_angle(const RopeFrequencies& rope, std::int32_t i, float frequency,
                                    std::int32_t position, std::int32_t sequence_length) {
-  float frequency = rope.inv_freq[i];
   float amplitude = rope.amplitude;
   if (rope.length != RopeLength::kFixed && sequence_length > rope.original_length) {
     if (rope.length == RopeLength::kSwitch) {

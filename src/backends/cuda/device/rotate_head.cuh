@@ -14,6 +14,12 @@ __device__ inline std::int32_t length_of(const StepView& view, std::int32_t sequ
   return sequence < 0 ? 0 : view.sequence_length[sequence];
 }
 
+/// A feature of a rotated pair: the first has minus the second as its `other`, the second the
+/// first. Rounded the same way wherever it stands.
+__device__ inline float rotated(float self, float other, const Angle& angle) {
+  return __fmaf_rn(self, angle.cosine, __fmul_rn(other, angle.sine));
+}
+
 /// Feature d of a rotated head that begins at element `head`.
 __device__ inline float rotated(const void* x, DataType type, std::int64_t head, std::int32_t d,
                                 const RopeFrequencies& rope, const Angle* angles) {
@@ -23,16 +29,15 @@ __device__ inline float rotated(const void* x, DataType type, std::int64_t head,
   const bool neox = rope.style == RopeStyle::kNeox;
   const std::int32_t pair = neox ? d % half : d / 2;
   const bool is_first = neox ? d < half : d % 2 == 0;
-  const Angle angle = angles[pair];
   if (is_first)
-    return self * angle.cosine - load(x, type, head + second_of_pair(rope, pair)) * angle.sine;
-  return self * angle.cosine + load(x, type, head + first_of_pair(rope, pair)) * angle.sine;
+    return rotated(self, -load(x, type, head + second_of_pair(rope, pair)), angles[pair]);
+  return rotated(self, load(x, type, head + first_of_pair(rope, pair)), angles[pair]);
 }
 
 __device__ inline void fill_angles(const RopeFrequencies& rope, std::int32_t position,
                                    std::int32_t length, Angle* angles) {
   for (std::int32_t i = threadIdx.x; i < rope.rotary_dim / 2; i += blockDim.x)
-    angles[i] = rope_angle(rope, i, position, length);
+    angles[i] = rope_angle(rope, i, rope.inv_freq[i], position, length);
   __syncthreads();
 }
 
