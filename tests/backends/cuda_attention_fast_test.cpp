@@ -70,6 +70,27 @@ TEST(CudaAttentionFast, LongRaggedContexts) {
   }
 }
 
+// More sequences than a block keeps at hand; one of them has a chunk, one nothing.
+TEST(CudaAttentionFast, ManyShortContexts) {
+  TENON_NEEDS_GPU();
+  for (const auto& [head_dim, type] :
+       {std::pair{64, DataType::kBFloat16}, {128, DataType::kFloat8E4M3}}) {
+    CacheCase c{.dtype = type, .kv_heads = 1, .head_dim = head_dim};
+    c.cached.clear();
+    for (int s = 0; s < 300; ++s) c.cached.push_back(s * 7 % 97 + (s == 290 ? 300 : 0));
+    c.fresh.assign(c.cached.size(), 1);
+    c.fresh[5] = 0;
+    c.fresh[270] = 20;
+    BothCaches both(c);
+    write_plainly(both, c);
+    for (const std::int64_t window : {0, 30}) {
+      const Attention op{
+          .heads = 3, .kv_heads = 1, .head_dim = head_dim, .scale = 0.1F, .window = window};
+      both.expect_attention_agrees(op, kRounding, describe(Op(op)), {queries_of(c.dtype)});
+    }
+  }
+}
+
 TEST(CudaAttentionFast, Windows) {
   TENON_NEEDS_GPU();
   for (const auto& [head_dim, type] : {std::pair{64, DataType::kBFloat16},

@@ -9,6 +9,7 @@
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/device/attention_decode.cuh"
 #include "backends/cuda/device/attention_decode_codes.cuh"
+#include "backends/cuda/device/launch_early.cuh"
 #include "core/dtype.h"
 
 namespace tenon::cuda {
@@ -31,24 +32,22 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
   extern __shared__ __align__(16) char memory[];
   Element* const stages = reinterpret_cast<Element*>(memory);
   Shared& shared = *reinterpret_cast<Shared*>(memory + kWarps * Stage::kCount * Stage::kBytes);
-  auto* const before = reinterpret_cast<std::uint32_t*>(&shared + 1);
+  auto* const known = reinterpret_cast<DecodeSequence*>(&shared + 1);
+  auto* const before = reinterpret_cast<std::uint32_t*>(known + min(l.sequences, kKnownSequences));
   const int warp = threadIdx.x / 32;
   const std::int32_t group = l.arguments.heads / l.arguments.kv_heads;
   const D d{{l, l.arguments, stages + warp * Stage::kCount * Stage::kElements, warp,
              static_cast<int>(threadIdx.x) % 32, group, (group + kMostRows - 1) / kMostRows}};
 
   constexpr int kStages = Stage::kCount;
-  const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, before, shared);
+  let_next_start();
+  wait_for_inputs();
+  const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, known, before, shared);
   const std::int32_t pairs = l.arguments.kv_heads * d.row_blocks;
   constexpr int kMostUnits = most_decode_units(kMostRows);
   static_assert(kMostUnits * kMostRows <= 512);
-  const DecodePlan plan{l.arguments,
-                        l.view,
-                        before,
-                        l.sequences,
-                        pairs,
-                        kMostUnits,
-                        unit_tiles(most, pairs, kMostUnits)};
+  const DecodePlan plan{l.arguments, l.view, before,     known,
+                        l.sequences, pairs,  kMostUnits, unit_tiles(most, pairs, kMostUnits)};
   const std::uint64_t share = plan.share();
   DecodeWalk at;
   at.start(plan, blockIdx.x * share, share);
@@ -62,28 +61,31 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
     commit_copies();
     filling = filling + 1 == kStages ? 0 : filling + 1;
   };
-  for (int i = 0; i < kStages - 1; ++i) load_next();
+#pragma unroll 1  // its code is as long as the loop's, and read once
+  for (int i = 0; i < kStages; ++i) load_next();
 
   typename D::Queries q;
   float sums[D::kOutputs][4];
   typename D::Softmax softmax;
   typename D::Sums pair;
   pair.clear();
-  bool fresh_pair = true;
   bool fresh_unit = true;
   const std::int32_t kept_rows = min(kMostRows, group);  // of a unit in the workspace
   const std::int64_t floats = unit_floats(kept_rows, kHeadDim);
   std::uint32_t units_done = 0;  // of the pair, by this block
   std::int32_t first_owner = 0;  // blocks that compute the pair
   std::int32_t last_owner = 0;
+  const auto find_owners = [&] {
+    first_owner = at.owner(0, share);
+    last_owner = at.units() == 1 ? first_owner : at.owner((at.units() - 1) * at.unit, share);
+  };
+  if (at.valid) {
+    d.start_pair(at, q);
+    find_owners();
+  }
   int reading = 0;
+  bool all_filled = true;  // no stage was read yet
   while (at.valid) {
-    if (fresh_pair) {
-      d.start_pair(at, q);
-      first_owner = at.owner(0, share);
-      last_owner = at.owner((at.units() - 1) * at.unit, share);
-    }
-    fresh_pair = false;
     if (fresh_unit) {
       D::clear(softmax);
 #pragma unroll
@@ -91,9 +93,13 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
 #pragma unroll
         for (int i = 0; i < 4; ++i) sums[n][i] = 0.F;
     }
-    wait_copies<kStages - 2>();
+    if (all_filled)
+      wait_copies<kStages - 1>();
+    else
+      wait_copies<kStages - 2>();
     __syncwarp();
-    load_next();  // into the stage that was read before this one
+    if (!all_filled) load_next();  // into the stage that was read before this one
+    all_filled = false;
     d.multiply_tile(at, reading, q, sums, softmax);
     __syncwarp();
     fresh_unit = at.ends_unit();
@@ -103,6 +109,8 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
     reading = reading + 1 == kStages ? 0 : reading + 1;
     if (!fresh_unit) continue;
 
+    const bool ends_pair = !at.valid || at.s != done.s || at.head != done.head;
+    if (ends_pair && at.valid) d.start_pair(at, q);  // on its way while this one is written
     d.publish(reinterpret_cast<float*>(d.stages + read * Stage::kElements), shared, sums, softmax);
     __syncthreads();
     const std::int32_t live_rows = d.rows(done);
@@ -138,8 +146,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
       }
     }
     ++units_done;
-    fresh_pair = !at.valid || at.s != done.s || at.head != done.head;
-    if (fresh_pair) {
+    if (ends_pair) {
       if (first_owner != last_owner) {
         __threadfence();
         __syncthreads();
@@ -157,6 +164,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
       if (first_owner == last_owner || shared.is_last) d.write(done, pair);
       pair.clear();
       units_done = 0;
+      if (at.valid) find_owners();
     }
     __syncthreads();  // before the stage and the table are written again
   }
@@ -164,6 +172,8 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
 
 template <class D>
 void run_kernel(const AttentionLaunch& l) {
+  static_assert(blocks_of_one_multiprocessor<D::kWidth>() < 2 ||
+                shared_bytes<typename D::Stage>(kKnownSequences) <= kHalfOfShared);
   const std::size_t bytes = shared_bytes<typename D::Stage>(l.sequences);
   const auto kernel = decode_kernel<D>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -171,8 +181,7 @@ void run_kernel(const AttentionLaunch& l) {
         "shared memory of attention");
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
       kMostDecodeBlocks, l.multiprocessors * blocks_of_one_multiprocessor<D::kWidth>()));
-  kernel<<<blocks, kThreads, bytes, l.stream>>>(l);
-  check_launch("attention of decodes");
+  launch_early(kernel, "attention of decodes", dim3(blocks), kThreads, bytes, l.early, l.stream, l);
 }
 
 // 16 bits: the type of cache and products, and whether scores are more than scaled products.

@@ -39,6 +39,7 @@ class AttentionTensorCore final : public CudaKernel {
     l.multiprocessors = step.features->multiprocessors;
     l.workspace = step.workspace;
     l.arrivals = reinterpret_cast<std::uint32_t*>(arrivals_);
+    l.early = step.features->capability >= 90;
     l.stream = step.stream;
     if (form_ != Form::kMmaRows) {
       launch_attention_decode(l);

@@ -21,7 +21,7 @@ constexpr std::int32_t kSequences = 4096;  // of one launch: their prefix sums l
 template <class T, int kHeadDim, int kMostRows>
 struct Stage {  // of one warp, in 16 bits
   using Element = T;
-  static constexpr int kCount = kHeadDim == 64 ? 6 : kHeadDim < 128 ? 4 : 3;
+  static constexpr int kCount = kHeadDim == 64 ? 5 : kHeadDim < 128 ? 4 : 3;
   static constexpr int kStride = kHeadDim + 8;
   static constexpr int kElements = 2 * kTokens * kStride;
   static constexpr int kBytes = 2 * kElements;
@@ -36,55 +36,72 @@ constexpr int blocks_of_one_multiprocessor() {
 struct Shared {
   float largest[kWarps][kRows];
   float total[kWarps][kRows];
-  std::uint32_t partial[kWarps];
-  std::uint32_t most;
+  std::uint32_t tiles[kWarps];  // of a warp's sequences
+  std::uint32_t most[kWarps];   // of one of them
   bool is_last;
   float2 units[512];  // largest exponents and totals of units that are added up: [unit][row]
 };
 
-template <class StageT>
-std::size_t shared_bytes(std::int32_t sequences) {
-  return kWarps * StageT::kCount * StageT::kBytes + sizeof(Shared) +
+/// Behind the stages: Shared, the known sequences, the tiles before each.
+constexpr std::size_t table_bytes(std::int32_t sequences) {
+  const std::int32_t known = sequences < kKnownSequences ? sequences : kKnownSequences;
+  return sizeof(Shared) + static_cast<std::size_t>(known) * sizeof(DecodeSequence) +
          (static_cast<std::size_t>(sequences) + 1) * sizeof(std::uint32_t);
 }
+template <class StageT>
+constexpr std::size_t shared_bytes(std::int32_t sequences) {
+  return kWarps * StageT::kCount * StageT::kBytes + table_bytes(sequences);
+}
+
+/// Of Hopper, for each of two blocks on one multiprocessor.
+constexpr std::size_t kHalfOfShared = 233472 / 2 - 1024;
 
 // Floats of one unit's sums in the workspace: a maximum and a total a row, then the rows.
 __host__ __device__ constexpr std::int64_t unit_floats(std::int64_t rows, std::int64_t head_dim) {
   return rows * (head_dim + 2);
 }
 
-// Tiles of all sequences before each, by the whole block; gives the most that a sequence has.
+// Tiles of all sequences before each, and the known sequences, by the whole block; gives the most
+// tiles that a sequence has.
 __device__ std::int32_t plan_step(const AttentionArguments& a, const StepView& view,
-                                  std::int32_t sequences, std::uint32_t* before, Shared& shared) {
+                                  std::int32_t sequences, DecodeSequence* known,
+                                  std::uint32_t* before, Shared& shared) {
   const int lane = threadIdx.x % 32;
+  const int own_warp = threadIdx.x / 32;
   std::uint32_t most = 0;
-  if (threadIdx.x == 0) shared.most = 0;
   std::uint32_t so_far = 0;
   for (std::int32_t first = 0; first < sequences; first += kThreads) {
     const std::int32_t s = first + static_cast<std::int32_t>(threadIdx.x);
-    const std::uint32_t own =
-        s < sequences ? static_cast<std::uint32_t>(decode_span(a, view, s).tiles()) : 0;
-    most = max(most, own);
+    std::uint32_t own = 0;
+    if (s < sequences) {
+      bool is_decode;
+      const DecodeSequence sequence = decode_sequence(view, s, is_decode);
+      if (is_decode) own = static_cast<std::uint32_t>(decode_span(a, sequence.place).tiles());
+      if (s < kKnownSequences) known[s] = sequence;
+    }
     std::uint32_t sum = own;
     for (int step = 1; step < 32; step *= 2) {
       const std::uint32_t other = __shfl_up_sync(0xFFFFFFFFU, sum, step);
       if (lane >= step) sum += other;
     }
-    if (lane == 31) shared.partial[threadIdx.x / 32] = sum;
+    const std::uint32_t largest = __reduce_max_sync(0xFFFFFFFFU, own);
+    if (first > 0) __syncthreads();  // the last round's are read
+    if (lane == 31) {
+      shared.tiles[own_warp] = sum;
+      shared.most[own_warp] = largest;
+    }
     __syncthreads();
     std::uint32_t all = so_far;
     for (int warp = 0; warp < kWarps; ++warp) {
-      if (warp == static_cast<int>(threadIdx.x) / 32 && s < sequences) before[s] = all + sum - own;
-      all += shared.partial[warp];
+      if (warp == own_warp && s < sequences) before[s] = all + sum - own;
+      all += shared.tiles[warp];
+      most = max(most, shared.most[warp]);
     }
     so_far = all;
-    __syncthreads();
   }
   if (threadIdx.x == 0) before[sequences] = so_far;
-  most = __reduce_max_sync(0xFFFFFFFFU, most);
-  if (lane == 0) atomicMax(&shared.most, most);
   __syncthreads();
-  return static_cast<std::int32_t>(shared.most);
+  return static_cast<std::int32_t>(most);
 }
 
 // The pair's sums so far, spread over the block: element e = i * kThreads + thread of [rows,

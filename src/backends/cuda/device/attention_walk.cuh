@@ -28,11 +28,26 @@ struct DecodeSpan {
   }
 };
 
-__device__ inline DecodeSpan decode_span(const AttentionArguments& a, const StepView& view,
-                                         std::int32_t s) {
-  if (view.token_begin[s + 1] - view.token_begin[s] != 1) return {};
-  const std::int32_t place = view.cached_tokens[s];
-  const KeyRange range = key_range(a, place, place + 1);
+/// What a decode's keys and row follow from.
+struct DecodeSequence {
+  std::int32_t place;  // of its token
+  std::int32_t slot;
+  std::int32_t token;  // row of the step
+};
+
+/// `is_decode`: it has one token of the step. All is asked for at once: a chain of loads that wait
+/// for one another is most of the time of a short context.
+__device__ inline DecodeSequence decode_sequence(const StepView& view, std::int32_t s,
+                                                 bool& is_decode) {
+  const std::int32_t begin = view.token_begin[s];
+  const std::int32_t end = view.token_begin[s + 1];
+  const DecodeSequence out{view.cached_tokens[s], view.slots[s], begin};
+  is_decode = end - begin == 1;
+  return out;
+}
+
+__device__ inline DecodeSpan decode_span(const AttentionArguments& a, std::int32_t place) {
+  const KeyRange range = key_range(a, place, std::int64_t{place} + 1);
   return {static_cast<std::int32_t>(range.begin), static_cast<std::int32_t>(range.end)};
 }
 
@@ -43,11 +58,15 @@ __device__ inline std::int32_t unit_tiles(std::int32_t tiles, std::int32_t pairs
   return max(kDecodeUnitTiles, (tiles + units - 1) / units);
 }
 
-/// `before[s]`: tiles of all sequences before s, in shared memory.
+/// Sequences of a launch whose DecodeSequence lies in shared memory: the first ones.
+inline constexpr std::int32_t kKnownSequences = 256;
+
+/// `before[s]`: tiles of all sequences before s; it and `known` lie in shared memory.
 struct DecodePlan {
   const AttentionArguments& a;
   const StepView& view;
   const std::uint32_t* before = nullptr;  // [sequences + 1]
+  const DecodeSequence* known = nullptr;  // [min(sequences, kKnownSequences)]
   std::int32_t sequences = 0;
   std::int32_t heads = 0;         // pairs of one sequence
   std::int32_t most_units = 0;    // of a pair
@@ -81,9 +100,12 @@ struct DecodeWalk {
   std::int32_t token = 0;  // row of the step
 
   __device__ void enter(const DecodePlan& plan) {
-    span = decode_span(plan.a, plan.view, s);
-    slot = plan.view.slots[s];
-    token = plan.view.token_begin[s];
+    bool is_decode;
+    const DecodeSequence sequence =
+        s < kKnownSequences ? plan.known[s] : decode_sequence(plan.view, s, is_decode);
+    span = decode_span(plan.a, sequence.place);
+    slot = sequence.slot;
+    token = sequence.token;
     tiles = static_cast<std::int32_t>(plan.before[s + 1] - plan.before[s]);
     unit = unit_tiles(tiles, plan.heads, plan.most_units);
   }
