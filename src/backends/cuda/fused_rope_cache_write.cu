@@ -99,22 +99,28 @@ __device__ __forceinline__ TokenPlace place_of(const RopeWriteArguments& r, std:
   return t;
 }
 
-// write_head's codes.
-__device__ __forceinline__ void store_codes(void* data, std::int64_t at, float4 x, float inverse) {
-  *reinterpret_cast<char4*>(static_cast<char*>(data) + at) =
-      make_char4(static_cast<signed char>(__float2int_rn(x.x * inverse)),
-                 static_cast<signed char>(__float2int_rn(x.y * inverse)),
-                 static_cast<signed char>(__float2int_rn(x.z * inverse)),
-                 static_cast<signed char>(__float2int_rn(x.w * inverse)));
-}
-
 // The two fours of a head that a thread has.
 struct Fours {
-  uint4 low;
-  uint4 high;
+  float4 low;
+  float4 high;
 };
 
-// Head sizes and rotated parts that are multiples of 8: a thread has two fours of features of each
+__device__ __forceinline__ std::uint32_t float8_codes(float4 x) {
+  const auto code = [](float value) {
+    return static_cast<std::uint32_t>(__nv_cvt_float_to_fp8(value, __NV_SATFINITE, __NV_E4M3));
+  };
+  return code(x.x) | code(x.y) << 8 | code(x.z) << 16 | code(x.w) << 24;
+}
+// As write_head makes them.
+__device__ __forceinline__ std::uint32_t int8_codes(float4 x, float inverse) {
+  const auto code = [&](float value) {
+    return static_cast<std::uint32_t>(__float2int_rn(value * inverse)) & 0xFFU;
+  };
+  return code(x.x) | code(x.y) << 8 | code(x.z) << 16 | code(x.w) << 24;
+}
+
+// Float32, as a model that runs in 16 bits holds what is not yet rotated; head sizes and rotated
+// parts that are multiples of 8. A thread has two fours of features of each
 // head that it comes to, four pairs where they are rotated. A token's angles are computed once a
 // block.
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
@@ -146,13 +152,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     Fours x{};
     if (!has_work(h)) return x;
     const bool query = h < r.heads;
-    const void* const from = query ? r.q : h < key_heads ? r.k : r.v;
-    const DataType type = query ? r.q_type : h < key_heads ? r.k_type : r.v_type;
+    const auto* const from = static_cast<const float*>(query ? r.q : h < key_heads ? r.k : r.v);
     const std::int32_t of_kind = query ? r.heads : layer.kv_heads;
     const std::int32_t within = query ? h : h < key_heads ? h - r.heads : h - key_heads;
     const std::int64_t at = (static_cast<std::int64_t>(token) * of_kind + within) * r.head_dim;
-    x.low = fetch_four(from, type, at + low_at(h));
-    x.high = fetch_four(from, type, at + high_at(h));
+    x.low = *reinterpret_cast<const float4*>(from + at + low_at(h));
+    x.high = *reinterpret_cast<const float4*>(from + at + high_at(h));
     return x;
   };
   Fours next = fetch(head);
@@ -168,12 +173,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
   __syncthreads();
 
   for (std::int32_t base = first; base < end; base += step, head += step) {
-    const Fours now = next;
+    float4 low = next.low;
+    float4 high = next.high;
     next = fetch(head + step);
-    const bool query = head < r.heads;
-    const DataType type = query ? r.q_type : head < key_heads ? r.k_type : r.v_type;
-    float4 low = widen_four(now.low, type);
-    float4 high = widen_four(now.high, type);
     if (four < half && head < key_heads) {
       const auto turn = [&](int pair, float& a, float& b) {
         const Angle angle = angles[four + pair];
@@ -203,30 +205,31 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
       for (int lane = r.lanes / 2; lane > 0; lane /= 2)
         largest = fmaxf(largest, __shfl_xor_sync(0xFFFFFFFFU, largest, lane));
     }
-    if (work && query) {
-      const std::int64_t at = (static_cast<std::int64_t>(token) * r.heads + head) * r.head_dim;
-      store_four(r.out, r.out_type, at + low_at(head), low);
-      store_four(r.out, r.out_type, at + high_at(head), high);
-    } else if (work && t.sequence >= 0) {  // no padding
+    if (!work || (head >= r.heads && t.sequence < 0)) continue;  // no such head, or padding
+    void* data = r.out;
+    DataType type = r.out_type;
+    std::int64_t to = static_cast<std::int64_t>(token) * r.heads + head;
+    if (head >= r.heads) {
       const bool key = head < key_heads;
-      const std::int64_t to = layer.row(block, head - (key ? r.heads : key_heads), row);
-      const std::int64_t at = to * r.head_dim;
-      void* const data = key ? layer.keys : layer.values;
-      if (coded) {
-        const float inverse = largest > 0.F ? 127.F / largest : 0.F;
-        store_codes(data, at + low_at(head), low, inverse);
-        store_codes(data, at + high_at(head), high, inverse);
-        if (four == 0) (key ? layer.key_scales : layer.value_scales)[to] = largest / 127.F;
-      } else {
-        store_four(data, layer.dtype, at + low_at(head), low);
-        store_four(data, layer.dtype, at + high_at(head), high);
-      }
+      data = key ? layer.keys : layer.values;
+      type = layer.dtype;
+      to = layer.row(block, head - (key ? r.heads : key_heads), row);
+      if (coded && four == 0) (key ? layer.key_scales : layer.value_scales)[to] = largest / 127.F;
+    }
+    const std::int64_t low_to = to * r.head_dim + low_at(head);
+    const std::int64_t high_to = to * r.head_dim + high_at(head);
+    if (type == DataType::kInt8 || type == DataType::kFloat8E4M3) {
+      auto* const codes = static_cast<std::uint8_t*>(data);
+      const float inverse = largest > 0.F ? 127.F / largest : 0.F;
+      *reinterpret_cast<std::uint32_t*>(codes + low_to) =
+          coded ? int8_codes(low, inverse) : float8_codes(low);
+      *reinterpret_cast<std::uint32_t*>(codes + high_to) =
+          coded ? int8_codes(high, inverse) : float8_codes(high);
+    } else {
+      store_four(data, type, low_to, low);
+      store_four(data, type, high_to, high);
     }
   }
-}
-
-bool is_wide(DataType type) {
-  return type == DataType::kFloat32 || type == DataType::kFloat16 || type == DataType::kBFloat16;
 }
 
 // Whether rope_write_fours serves it.
@@ -234,8 +237,8 @@ bool takes_fours(const RopeWriteArguments& r) {
   if (r.last_sequence < 0 || r.head_dim > kWidestHead || r.layer.head_dim != r.head_dim)
     return false;
   if (r.head_dim % kFeatures != 0 || r.rope.rotary_dim % kFeatures != 0) return false;
-  for (const DataType type : {r.q_type, r.k_type, r.v_type, r.out_type})
-    if (!is_wide(type)) return false;
+  for (const DataType type : {r.q_type, r.k_type, r.v_type})
+    if (type != DataType::kFloat32) return false;
   for (const void* data : {r.q, r.k, r.v, static_cast<const void*>(r.out)})
     if (reinterpret_cast<std::uintptr_t>(data) % 16 != 0) return false;
   return true;

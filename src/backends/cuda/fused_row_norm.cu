@@ -44,15 +44,20 @@ __device__ __forceinline__ float4 floats_at(const float* data, int vector) {
   return reinterpret_cast<const float4*>(data)[vector];
 }
 
-template <int kVectors>
+// kFloats: what is read, and the sum, are float32, as they are in a model that runs in 16 bits.
+// Code that has no choice to make is short, and a launch of few rows takes as long as its code is.
+template <int kVectors, bool kFloats>
 __global__ void __launch_bounds__(kMaxThreads, 1) row_norm_kernel(RowNormArguments n) {
   __shared__ float of_means[32];
   __shared__ float of_squares[32];
   // Rows of few vectors: the gain, which is a weight, is fetched while the launch before still
   // runs, and all of the row is asked for before any of it is waited for. Longer rows have no
   // registers to hold so much.
-  constexpr bool kHeld = kVectors <= 2;
+  constexpr bool kHeld = kVectors <= 2 && kFloats;
   constexpr int kTogether = kHeld ? kVectors : 1;
+  const DataType a_type = kFloats ? DataType::kFloat32 : n.a_type;
+  const DataType b_type = kFloats ? DataType::kFloat32 : n.b_type;
+  const DataType sum_type = kFloats ? DataType::kFloat32 : n.sum_type;
   const int vectors = n.width / 4;
   const auto at = [](int i) { return static_cast<int>(threadIdx.x + i * blockDim.x); };
   let_next_start();
@@ -69,24 +74,24 @@ __global__ void __launch_bounds__(kMaxThreads, 1) row_norm_kernel(RowNormArgumen
   float sum = 0.F;
 #pragma unroll
   for (int begin = 0; begin < kVectors; begin += kTogether) {
-    uint4 first[kTogether];
-    uint4 second[kTogether];
+    float4 first[kTogether];
+    float4 second[kTogether];
 #pragma unroll
     for (int j = 0; j < kTogether; ++j) {
       if (at(begin + j) >= vectors) continue;
-      first[j] = fetch_four(n.a, n.a_type, row + 4 * at(begin + j));
-      if (n.b != nullptr) second[j] = fetch_four(n.b, n.b_type, row + 4 * at(begin + j));
+      first[j] = load_four(n.a, a_type, row + 4 * at(begin + j));
+      if (n.b != nullptr) second[j] = load_four(n.b, b_type, row + 4 * at(begin + j));
     }
 #pragma unroll
     for (int j = 0; j < kTogether; ++j) {
       const int i = begin + j;
       x[i] = make_float4(0.F, 0.F, 0.F, 0.F);
       if (at(i) >= vectors) continue;
-      x[i] = widen_four(first[j], n.a_type);
+      x[i] = first[j];
       if (n.b != nullptr) {
-        const float4 b = widen_four(second[j], n.b_type);
+        const float4 b = second[j];
         x[i] = make_float4(x[i].x + b.x, x[i].y + b.y, x[i].z + b.z, x[i].w + b.w);
-        store_four(n.sum, n.sum_type, row + 4 * at(i), x[i]);
+        store_four(n.sum, sum_type, row + 4 * at(i), x[i]);
       }
       sum += total(x[i]);
     }
@@ -150,12 +155,15 @@ class RowNorm final : public CudaKernel {
                    n);
     };
     const std::int64_t each = (vectors + threads - 1) / threads;
+    const auto is_float = [](DataType type) { return type == DataType::kFloat32; };
+    const bool floats =
+        is_float(n.a_type) && (n.b == nullptr || (is_float(n.b_type) && is_float(n.sum_type)));
     if (each <= 2)
-      run(row_norm_kernel<2>);
+      floats ? run(row_norm_kernel<2, true>) : run(row_norm_kernel<2, false>);
     else if (each <= 4)
-      run(row_norm_kernel<4>);
+      floats ? run(row_norm_kernel<4, true>) : run(row_norm_kernel<4, false>);
     else
-      run(row_norm_kernel<kMaxVectors>);
+      floats ? run(row_norm_kernel<kMaxVectors, true>) : run(row_norm_kernel<kMaxVectors, false>);
   }
 
  private:
