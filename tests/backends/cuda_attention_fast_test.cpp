@@ -70,6 +70,16 @@ TEST(CudaAttentionFast, LongRaggedContexts) {
   }
 }
 
+// Units of more than the fewest tiles, with more heads than half a product has rows.
+TEST(CudaAttentionFast, UnitsOfALongContext) {
+  TENON_NEEDS_GPU();
+  CacheCase c{.dtype = DataType::kBFloat16, .kv_heads = 1, .cached = {9000, 8191}, .fresh = {1, 1}};
+  BothCaches both(c);
+  write_plainly(both, c);
+  const Attention op{.heads = 12, .kv_heads = 1, .head_dim = 64, .scale = 0.1F};
+  both.expect_attention_agrees(op, kRounding, describe(Op(op)), {DataType::kBFloat16});
+}
+
 // More sequences than a block keeps at hand; one of them has a chunk, one nothing.
 TEST(CudaAttentionFast, ManyShortContexts) {
   TENON_NEEDS_GPU();

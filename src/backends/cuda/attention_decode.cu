@@ -30,6 +30,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
   constexpr int kHeadDim = D::kWidth;
   constexpr int kMostRows = D::kUnitRows;
   extern __shared__ __align__(16) char memory[];
+  let_next_start();
   Element* const stages = reinterpret_cast<Element*>(memory);
   Shared& shared = *reinterpret_cast<Shared*>(memory + kWarps * Stage::kCount * Stage::kBytes);
   auto* const known = reinterpret_cast<DecodeSequence*>(&shared + 1);
@@ -40,14 +41,15 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
              static_cast<int>(threadIdx.x) % 32, group, (group + kMostRows - 1) / kMostRows}};
 
   constexpr int kStages = Stage::kCount;
-  let_next_start();
-  wait_for_inputs();
-  const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, known, before, shared);
   const std::int32_t pairs = l.arguments.kv_heads * d.row_blocks;
   constexpr int kMostUnits = most_decode_units(kMostRows);
   static_assert(kMostUnits * kMostRows <= 512);
-  const DecodePlan plan{l.arguments, l.view, before,     known,
-                        l.sequences, pairs,  kMostUnits, unit_tiles(most, pairs, kMostUnits)};
+  const std::int32_t units = pair_units(pairs, kMostUnits);
+
+  wait_for_inputs();
+  const std::int32_t most = plan_step(l.arguments, l.view, l.sequences, known, before, shared);
+  const DecodePlan plan{l.arguments, l.view, before, known,
+                        l.sequences, pairs,  units,  unit_tiles(most, units)};
   const std::uint64_t share = plan.share();
   DecodeWalk at;
   at.start(plan, blockIdx.x * share, share);
@@ -61,9 +63,6 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
     commit_copies();
     filling = filling + 1 == kStages ? 0 : filling + 1;
   };
-#pragma unroll 1  // its code is as long as the loop's, and read once
-  for (int i = 0; i < kStages; ++i) load_next();
-
   typename D::Queries q;
   float sums[D::kOutputs][4];
   typename D::Softmax softmax;
@@ -76,16 +75,25 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
   std::int32_t first_owner = 0;  // blocks that compute the pair
   std::int32_t last_owner = 0;
   const auto find_owners = [&] {
+    first_owner = last_owner = 0;
+    if (at.is_one_unit()) return;  // nobody else has any
     first_owner = at.owner(0, share);
-    last_owner = at.units() == 1 ? first_owner : at.owner((at.units() - 1) * at.unit, share);
+    last_owner = at.owner((at.units() - 1) * at.unit, share);
   };
   if (at.valid) {
-    d.start_pair(at, q);
+    if constexpr (D::kQueriesAhead) d.start_pair(at, q);
     find_owners();
   }
+  bool fresh_pair = true;
   int reading = 0;
-  bool all_filled = true;  // no stage was read yet
+  int to_fill = kStages;
   while (at.valid) {
+#pragma unroll 1  // one copy of its code: all stages at first, then that which was read last
+    for (; to_fill > 0; --to_fill) load_next();
+    to_fill = 1;
+    if constexpr (!D::kQueriesAhead)
+      if (fresh_pair) d.start_pair(at, q);
+    fresh_pair = false;
     if (fresh_unit) {
       D::clear(softmax);
 #pragma unroll
@@ -93,13 +101,8 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
 #pragma unroll
         for (int i = 0; i < 4; ++i) sums[n][i] = 0.F;
     }
-    if (all_filled)
-      wait_copies<kStages - 1>();
-    else
-      wait_copies<kStages - 2>();
+    wait_copies<kStages - 1>();
     __syncwarp();
-    if (!all_filled) load_next();  // into the stage that was read before this one
-    all_filled = false;
     d.multiply_tile(at, reading, q, sums, softmax);
     __syncwarp();
     fresh_unit = at.ends_unit();
@@ -109,8 +112,9 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
     reading = reading + 1 == kStages ? 0 : reading + 1;
     if (!fresh_unit) continue;
 
-    const bool ends_pair = !at.valid || at.s != done.s || at.head != done.head;
-    if (ends_pair && at.valid) d.start_pair(at, q);  // on its way while this one is written
+    fresh_pair = !at.valid || at.s != done.s || at.head != done.head;
+    if constexpr (D::kQueriesAhead)
+      if (fresh_pair && at.valid) d.start_pair(at, q);  // on its way while this one is written
     d.publish(reinterpret_cast<float*>(d.stages + read * Stage::kElements), shared, sums, softmax);
     __syncthreads();
     const std::int32_t live_rows = d.rows(done);
@@ -146,7 +150,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
       }
     }
     ++units_done;
-    if (ends_pair) {
+    if (fresh_pair) {
       if (first_owner != last_owner) {
         __threadfence();
         __syncthreads();
@@ -173,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, blocks_of_one_multiprocessor<D::kWid
 template <class D>
 void run_kernel(const AttentionLaunch& l) {
   static_assert(blocks_of_one_multiprocessor<D::kWidth>() < 2 ||
-                shared_bytes<typename D::Stage>(kKnownSequences) <= kHalfOfShared);
+                shared_bytes<typename D::Stage>(kSequencesOfTwoBlocks) <= kHalfOfShared);
   const std::size_t bytes = shared_bytes<typename D::Stage>(l.sequences);
   const auto kernel = decode_kernel<D>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

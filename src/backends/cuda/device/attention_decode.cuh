@@ -53,7 +53,8 @@ constexpr std::size_t shared_bytes(std::int32_t sequences) {
   return kWarps * StageT::kCount * StageT::kBytes + table_bytes(sequences);
 }
 
-/// Of Hopper, for each of two blocks on one multiprocessor.
+/// With this many sequences a multiprocessor of Hopper still has room for two blocks.
+constexpr std::int32_t kSequencesOfTwoBlocks = 256;
 constexpr std::size_t kHalfOfShared = 233472 / 2 - 1024;
 
 // Floats of one unit's sums in the workspace: a maximum and a total a row, then the rows.
@@ -74,9 +75,8 @@ __device__ std::int32_t plan_step(const AttentionArguments& a, const StepView& v
     const std::int32_t s = first + static_cast<std::int32_t>(threadIdx.x);
     std::uint32_t own = 0;
     if (s < sequences) {
-      bool is_decode;
-      const DecodeSequence sequence = decode_sequence(view, s, is_decode);
-      if (is_decode) own = static_cast<std::uint32_t>(decode_span(a, sequence.place).tiles());
+      const DecodeSequence sequence = decode_sequence(a, view, s);
+      own = static_cast<std::uint32_t>(sequence.span.tiles());
       if (s < kKnownSequences) known[s] = sequence;
     }
     std::uint32_t sum = own;
@@ -174,7 +174,7 @@ struct DecodeBlock {
     return min(kMostRows, group - w.head % row_blocks * kMostRows);
   }
   __device__ std::int32_t first_place(const DecodeWalk& w) const {
-    return (w.span.first() + w.tile) * kDecodeTile + warp * kTokens;
+    return (w.sequence.span.first() + w.tile) * kDecodeTile + warp * kTokens;
   }
 
   /// Adds up a pair's units from the workspace, several of them on their way at a time.
@@ -189,7 +189,9 @@ struct DecodeBlock {
       shared.units[unit * kMostRows + row] = make_float2(__ldcg(from), __ldcg(from + kept_rows));
     }
     __syncthreads();
-    constexpr int kBatch = Sums::kElements <= 8 ? 8 : Sums::kElements <= 16 ? 4 : 2;
+    // What is under way has no more registers than the products' sums had.
+    constexpr int kElements = Sums::kElements;
+    constexpr int kBatch = kElements <= 6 ? 8 : kElements <= 8 ? 5 : kElements <= 16 ? 3 : 2;
     for (int first = 0; first < units; first += kBatch) {
       float part[kBatch][Sums::kElements];
 #pragma unroll
@@ -215,12 +217,25 @@ struct DecodeBlock {
 
   __device__ void write(const DecodeWalk& w, const Sums& sums) const {
     const std::int64_t first =
-        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+        (static_cast<std::int64_t>(w.sequence.token) * a.heads + first_head(w)) * kHeadDim +
+        threadIdx.x;
+    if (l.out_type == DataType::kFloat32)
+      write_rows(static_cast<float*>(l.out) + first, rows(w), sums);
+    else if (l.out_type == DataType::kFloat16)
+      write_rows(static_cast<__half*>(l.out) + first, rows(w), sums);
+    else
+      write_rows(static_cast<__nv_bfloat16*>(l.out) + first, rows(w), sums);
+  }
+
+ private:
+  template <class Out>
+  __device__ static void write_rows(Out* to, std::int32_t count, const Sums& sums) {
 #pragma unroll
-    for (int i = 0; i < Sums::kElements; ++i)
-      if (Sums::row(i) < rows(w))
-        store(l.out, l.out_type, first + i * kThreads + threadIdx.x,
-              sums.total[Sums::kept(i)] > 0.F ? sums.sum[i] / sums.total[Sums::kept(i)] : 0.F);
+    for (int i = 0; i < Sums::kElements; ++i) {
+      if (Sums::row(i) >= count) break;
+      const float total = sums.total[Sums::kept(i)];
+      to[i * kThreads] = from_float<Out>(total > 0.F ? __fdividef(sums.sum[i], total) : 0.F);
+    }
   }
 };
 
@@ -244,12 +259,15 @@ struct Decode : DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows> 
   __device__ void load(const DecodeWalk& w, int stage) const {
     constexpr int kPieces = kHeadDim / 8;
     const std::int32_t place = first_place(w) + lane % kTokens;
-    const bool valid = place >= w.span.begin && place < w.span.end;
+    const bool valid = place >= w.sequence.span.begin && place < w.sequence.span.end;
     const std::int32_t own =
-        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.slot, place, kv_head(w))) : -1;
+        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.sequence.slot, place, kv_head(w)))
+              : -1;
     T* const keys = stages + stage * Stage::kElements;
     T* const values = keys + kTokens * Stage::kStride;
-#pragma unroll
+    // Short code, where a lane has the same piece of every token.
+    constexpr int kUnrolled = 32 % kPieces == 0 ? 4 : kTokens * kPieces / 32;
+#pragma unroll kUnrolled
     for (int i = 0; i < kTokens * kPieces / 32; ++i) {
       const int token = (i * 32 + lane) / kPieces;
       const int piece = (i * 32 + lane) % kPieces * 8;
@@ -264,25 +282,31 @@ struct Decode : DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows> 
   /// Query fragments of a pair, from device memory; those of wide heads are read again for every
   /// tile, since there are no registers to keep them in.
   static constexpr bool kKeepsQueries = kHeadDim <= 128;
+  /// start_pair() waits for nothing: it may be called long before the pair's first tile.
+  static constexpr bool kQueriesAhead = true;
   static constexpr int kFragments = kKeepsQueries ? kHeadDim / 16 : 1;
   using Queries = std::uint32_t[kFragments][4];
   __device__ void start_pair(const DecodeWalk& w, Queries& q) const {
     if constexpr (kKeepsQueries) load_queries(w, 0, q);
   }
   __device__ void load_queries(const DecodeWalk& w, int first_fragment, Queries& q) const {
-    const T* const from = static_cast<const T*>(l.q) +
-                          (static_cast<std::int64_t>(w.token) * a.heads + first_head(w)) * kHeadDim;
+    const T* const from =
+        static_cast<const T*>(l.q) +
+        (static_cast<std::int64_t>(w.sequence.token) * a.heads + first_head(w) + lane / 4) *
+            kHeadDim +
+        first_fragment * 16 + lane % 4 * 2;
     const std::int32_t count = rows(w);
 #pragma unroll
-    for (int k = 0; k < kFragments; ++k)
+    for (int half = 0; half < 2; ++half) {  // rows lane / 4, then those 8 further
+      const bool live = half < kHalves && lane / 4 + half * 8 < count;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = lane / 4 + i % 2 * 8;
-        const int column = (first_fragment + k) * 16 + i / 2 * 8 + lane % 4 * 2;
-        q[k][i] = row < count
-                      ? *reinterpret_cast<const std::uint32_t*>(from + row * kHeadDim + column)
-                      : 0U;
-      }
+      for (int k = 0; k < kFragments; ++k)
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          q[k][2 * i + half] = live ? *reinterpret_cast<const std::uint32_t*>(
+                                          from + half * 8 * kHeadDim + k * 16 + i * 8)
+                                    : 0U;
+    }
   }
 
   /// Of a unit.
@@ -308,7 +332,7 @@ struct Decode : DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows> 
     }
     const std::int32_t first = first_place(w);
     QueryRow row;
-    row.place = w.span.end - 1;
+    row.place = w.sequence.span.end - 1;
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
       row.head = min(first_head(w) + lane / 4 + 8 * half, a.heads - 1);
@@ -319,8 +343,9 @@ struct Decode : DecodeBlock<Stage<T, kHeadDim, kMostRows>, kHeadDim, kMostRows> 
         for (int i = 0; i < 2; ++i) {
           const std::int32_t key = first + n * 8 + lane % 4 * 2 + i;
           float& x = scores[n][2 * half + i];
-          x = key >= w.span.begin && key < w.span.end ? exponent_of<kExtras>(a, x, row, key)
-                                                      : -INFINITY;
+          x = key >= w.sequence.span.begin && key < w.sequence.span.end
+                  ? exponent_of<kExtras>(a, x, row, key)
+                  : -INFINITY;
           largest = fmaxf(largest, x);
         }
       float base;

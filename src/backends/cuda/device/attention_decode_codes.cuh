@@ -48,9 +48,10 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
   /// Queues the warp's tokens of the tile into a stage.
   __device__ void load(const DecodeWalk& w, int stage) const {
     const std::int32_t place = first_place(w) + lane % kTokens;
-    const bool valid = place >= w.span.begin && place < w.span.end;
+    const bool valid = place >= w.sequence.span.begin && place < w.sequence.span.end;
     const std::int32_t own =
-        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.slot, place, kv_head(w))) : -1;
+        valid ? static_cast<std::int32_t>(cache_row(a.layer, w.sequence.slot, place, kv_head(w)))
+              : -1;
     const std::uint32_t to = shared_address(stages + stage * Stage::kElements);
 #pragma unroll
     for (int i = 0; i < (kTokens * kChunks + 31) / 32; ++i) {
@@ -74,6 +75,7 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
   /// Query fragments of a pair. A lane's columns of a product are four neighbouring features, as it
   /// gets them of the keys. Those of wide heads with many rows are read again for every tile.
   static constexpr bool kKeepsQueries = kHeadDim <= 128 || kMostRows <= 8;
+  static constexpr bool kQueriesAhead = false;  // their size is found first
   struct Queries {
     std::uint32_t fragments[kKeepsQueries ? kChunks : 1][4];
     float factor[kHalves];  // queries were multiplied with
@@ -119,7 +121,7 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
     const int row = lane / 4 + half * 8;
     if (row >= rows(w)) return make_float4(0.F, 0.F, 0.F, 0.F);
     const std::int64_t at =
-        (static_cast<std::int64_t>(w.token) * a.heads + first_head(w) + row) * kHeadDim +
+        (static_cast<std::int64_t>(w.sequence.token) * a.heads + first_head(w) + row) * kHeadDim +
         chunk * 16 + lane % 4 * 4;
     const uint2 raw = *reinterpret_cast<const uint2*>(static_cast<const __nv_bfloat16*>(l.q) + at);
     const float2 low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
@@ -157,7 +159,7 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
     const bool extras = has_score_extras(a);
     const std::int32_t first = first_place(w);
     QueryRow row;
-    row.place = w.span.end - 1;
+    row.place = w.sequence.span.end - 1;
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
       row.head = min(first_head(w) + lane / 4 + 8 * half, a.heads - 1);
@@ -171,7 +173,7 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
           x *= q.unit[half];
           if constexpr (Code::kScaled) x *= scales[n * 8 + lane % 4 * 2 + i];
           x = extras ? exponent_of<true>(a, x, row, key) : exponent_of<false>(a, x, row, key);
-          if (key < w.span.begin || key >= w.span.end) x = -INFINITY;
+          if (key < w.sequence.span.begin || key >= w.sequence.span.end) x = -INFINITY;
           largest = fmaxf(largest, x);
         }
       float base;

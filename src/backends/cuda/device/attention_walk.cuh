@@ -28,38 +28,39 @@ struct DecodeSpan {
   }
 };
 
-/// What a decode's keys and row follow from.
+/// One sequence of the step: no keys where it has not one token.
 struct DecodeSequence {
-  std::int32_t place;  // of its token
-  std::int32_t slot;
-  std::int32_t token;  // row of the step
+  DecodeSpan span;
+  std::int32_t slot = 0;
+  std::int32_t token = 0;  // row of the step
 };
 
-/// `is_decode`: it has one token of the step. All is asked for at once: a chain of loads that wait
-/// for one another is most of the time of a short context.
-__device__ inline DecodeSequence decode_sequence(const StepView& view, std::int32_t s,
-                                                 bool& is_decode) {
+/// All is asked for at once: a chain of loads that wait for one another is most of the time of a
+/// short context.
+__device__ inline DecodeSequence decode_sequence(const AttentionArguments& a, const StepView& view,
+                                                 std::int32_t s) {
   const std::int32_t begin = view.token_begin[s];
   const std::int32_t end = view.token_begin[s + 1];
-  const DecodeSequence out{view.cached_tokens[s], view.slots[s], begin};
-  is_decode = end - begin == 1;
+  const std::int32_t place = view.cached_tokens[s];
+  const KeyRange range = key_range(a, place, std::int64_t{place} + 1);
+  DecodeSequence out{{}, view.slots[s], begin};
+  if (end - begin == 1)
+    out.span = {static_cast<std::int32_t>(range.begin), static_cast<std::int32_t>(range.end)};
   return out;
 }
 
-__device__ inline DecodeSpan decode_span(const AttentionArguments& a, std::int32_t place) {
-  const KeyRange range = key_range(a, place, std::int64_t{place} + 1);
-  return {static_cast<std::int32_t>(range.begin), static_cast<std::int32_t>(range.end)};
+/// Units that a pair has at most; `pairs`: of its sequence; `most`: most_decode_units().
+__device__ inline std::int32_t pair_units(std::int32_t pairs, std::int32_t most) {
+  return min(most, max(kFewDecodeUnits, kDecodeUnitsOfSequence / pairs));
 }
-
-/// Tiles of a unit of a pair with so many; `pairs`: of its sequence; `most`: most_decode_units().
-__device__ inline std::int32_t unit_tiles(std::int32_t tiles, std::int32_t pairs,
-                                          std::int32_t most) {
-  const std::int32_t units = min(most, max(kFewDecodeUnits, kDecodeUnitsOfSequence / pairs));
-  return max(kDecodeUnitTiles, (tiles + units - 1) / units);
+/// Tiles of a unit of a pair with so many; `units`: pair_units().
+__device__ inline std::int32_t unit_tiles(std::int32_t tiles, std::int32_t units) {
+  if (tiles <= kDecodeUnitTiles * units) return kDecodeUnitTiles;
+  return (tiles + units - 1) / units;
 }
 
 /// Sequences of a launch whose DecodeSequence lies in shared memory: the first ones.
-inline constexpr std::int32_t kKnownSequences = 256;
+inline constexpr std::int32_t kKnownSequences = 192;
 
 /// `before[s]`: tiles of all sequences before s; it and `known` lie in shared memory.
 struct DecodePlan {
@@ -69,7 +70,7 @@ struct DecodePlan {
   const DecodeSequence* known = nullptr;  // [min(sequences, kKnownSequences)]
   std::int32_t sequences = 0;
   std::int32_t heads = 0;         // pairs of one sequence
-  std::int32_t most_units = 0;    // of a pair
+  std::int32_t pair_units = 0;    // at most
   std::int32_t longest_unit = 0;  // tiles
 
   __device__ std::uint64_t total() const {
@@ -95,19 +96,12 @@ struct DecodeWalk {
   std::int32_t unit = 0;  // tiles of a unit
   std::int32_t left = 0;  // tiles of this unit, this one included
   bool valid = false;
-  DecodeSpan span;  // of the sequence
-  std::int32_t slot = 0;
-  std::int32_t token = 0;  // row of the step
+  DecodeSequence sequence;
 
   __device__ void enter(const DecodePlan& plan) {
-    bool is_decode;
-    const DecodeSequence sequence =
-        s < kKnownSequences ? plan.known[s] : decode_sequence(plan.view, s, is_decode);
-    span = decode_span(plan.a, sequence.place);
-    slot = sequence.slot;
-    token = sequence.token;
+    sequence = s < kKnownSequences ? plan.known[s] : decode_sequence(plan.a, plan.view, s);
     tiles = static_cast<std::int32_t>(plan.before[s + 1] - plan.before[s]);
-    unit = unit_tiles(tiles, plan.heads, plan.most_units);
+    unit = unit_tiles(tiles, plan.pair_units);
   }
   __device__ void start(const DecodePlan& plan, std::uint64_t begin, std::uint64_t share) {
     const std::uint64_t total = plan.total();
@@ -151,6 +145,7 @@ struct DecodeWalk {
     ++tile;
     if (--left == 0) settle(plan);
   }
+  __device__ bool is_one_unit() const { return tiles <= unit; }
   __device__ std::int32_t units() const { return (tiles + unit - 1) / unit; }
   /// The block that computes the unit which begins at `tile_of_unit`.
   __device__ std::int32_t owner(std::int32_t tile_of_unit, std::uint64_t share) const {
