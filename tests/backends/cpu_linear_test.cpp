@@ -51,7 +51,7 @@ void check_form(const KernelEntry<Linear>& entry, const std::string& form, std::
   const NodeView node = linear_node(weights, 1);
   const KernelUnderTest<Linear> kernel(entry, {}, node, weights, pool);
   const KernelUnderTest<Linear> reference(entries().back(), {}, node, weights, pool);
-  for (const std::int64_t rows : {0, 1, 2, 3, 4, 5, 17, 64, 130}) {
+  for (const std::int64_t rows : {0, 1, 2, 3, 4, 5, 12, 17, 64, 130}) {
     const std::vector<float> x = random.floats(rows * columns);
     const std::string what = std::string(entry.name) + " " + form + " [" + std::to_string(outputs) +
                              ", " + std::to_string(columns) + "] x " + std::to_string(rows);

@@ -60,15 +60,18 @@ TENON_INLINE __m512i pair_rounded(__m512 even, __m512 odd) {
                         _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(odd), half)));
 }
 
-/// Terms of one row of one tile of x: 32 columns.
-template <int kTerms>
+/// Terms of one row of one tile of x: 32 columns, in their order or, of each eight, 0 4 1 5 2 6
+/// 3 7.
+template <int kTerms, bool kFours>
 TENON_INLINE void write_x_terms(__m512 low, __m512 high, std::byte* out) {
   if constexpr (kTerms == 1) {
     _mm512_store_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
   } else {
     const __m512i upper_words =
-        _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27,
-                         25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+        kFours ? _mm512_set_epi16(63, 55, 61, 53, 59, 51, 57, 49, 47, 39, 45, 37, 43, 35, 41, 33,
+                                  31, 23, 29, 21, 27, 19, 25, 17, 15, 7, 13, 5, 11, 3, 9, 1)
+               : _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33,
+                                  31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
     for (int term = 0; term < kTerms; ++term) {
       _mm512_store_si512(out + term * kTileBytes,
                          _mm512_permutex2var_epi16(_mm512_castps_si512(low), upper_words,
@@ -81,7 +84,7 @@ TENON_INLINE void write_x_terms(__m512 low, __m512 high, std::byte* out) {
 
 /// x rows [0, rows) columns [begin, begin + depth * 32) as tiles [row tile][depth][term]. Rows up
 /// to a whole tile pair and columns past the end are zeros.
-template <int kTerms>
+template <int kTerms, bool kFours = false>
 void write_x_tiles(const PanelCall& call, std::int64_t columns, std::int64_t begin,
                    std::int64_t depth, std::byte* out) {
   const std::int64_t tiles = (call.rows + kTileSide - 1) / kTileSide;
@@ -102,7 +105,7 @@ void write_x_tiles(const PanelCall& call, std::int64_t columns, std::int64_t beg
         }
         const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), at);
         const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), at + 16);
-        write_x_terms<kTerms>(low, high, to);
+        write_x_terms<kTerms, kFours>(low, high, to);
       }
     }
 }
