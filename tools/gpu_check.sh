@@ -31,7 +31,7 @@ logs=${LOGS:-$(mktemp -d)}
 sanitized='CudaOps.ConcatSliceGather:CudaOps.AddNorm:CudaLinear.SegmentsAndBias:CudaLinear.Gated:CudaTactics.EveryWayGivesTheSame:CudaAttention.RopeCacheWrite:CudaSampler.Processors:CudaSampler.Masks:CudaSampler.BeamsTakeOverHistories:CudaBackend.GivesTheTokensOfTheCpu:CudaBackend.CopiesAndSwapsBlocks'
 
 programs() { # of a build folder
-  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name real_model_test -o -name cuda_model_test -o -name tenon -o -name '*_cuda_bench' \) 2>/dev/null
+  find "$1/bin" -maxdepth 1 -type f -executable \( -name cuda_test -o -name api_test -o -name real_model_test -o -name cuda_model_test -o -name tenon -o -name '*cuda*_bench' \) 2>/dev/null
 }
 
 pack() {
@@ -151,7 +151,7 @@ run_all() {
       models)
         if [ -x "$bin/api_test" ]; then check models models; else table+=("models       NOT RUN: no api_test here"); fi ;;
       benchmarks)
-        for program in "$bin"/*_cuda_bench; do
+        for program in "$bin"/*cuda*_bench; do
           [ -x "$program" ] && check "$(basename "$program")" "$program"
         done ;;
     esac

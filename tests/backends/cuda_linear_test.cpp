@@ -183,6 +183,21 @@ TEST(CudaLinear, StreamGrid) {
     }
 }
 
+// More rows of the matrix than the thread blocks that a device has at a time.
+TEST(CudaLinear, StreamOfManyBlocks) {
+  TENON_NEEDS_GPU();
+  const std::int64_t outputs = test_features().multiprocessors * std::int64_t{40} + 24;
+  for (const char* form :
+       {"bfloat16", "float8_e4m3", "int8 group 128 scale bfloat16",
+        "int4 group 128 scale float16 offset 8", "int4 group 32 scale bfloat16 minimum"}) {
+    RandomWeights random(23);
+    const std::vector<QuantizedTensor> weights = {random.weight(spec_of(form), outputs, 640)};
+    for (const std::int64_t rows : {1, 3, 16})
+      expect_linear_agrees(Linear{}, random_tensor({rows, 640}, 3), weights,
+                           std::string(form) + " rows " + std::to_string(rows));
+  }
+}
+
 TEST(CudaLinear, OddExtents) {
   TENON_NEEDS_GPU();
   for (const std::int64_t columns : {1, 3, 17, 130})

@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = static_cast<int>(at % 4);
   const std::int64_t line = at % pieces / 4;
   const std::int64_t source = begin + row;
+  const float bias = kKind == CodeKind::kInt4 ? __uint_as_float(m.code_offset << 16) : 0.F;
   const uint4 raw =
       *reinterpret_cast<const uint4*>(m.codes + source * m.row_bytes + at % pieces * 16);
 #pragma unroll
@@ -35,13 +36,14 @@ __global__ void __launch_bounds__(kThreads)
     const float scale = m.scale == nullptr ? 1.F : load(m.scale, m.scale_type, entry);
     const float minimum = m.minimum == nullptr ? 0.F : load(m.minimum, m.scale_type, entry);
     std::uint32_t pairs[4];
-    Unpack<kKind>::run(raw, run, m.code_offset, pairs);
+    Unpack<kKind>::run(raw, run, pairs);
     uint4 eight;
     auto* const words = reinterpret_cast<std::uint32_t*>(&eight);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const float2 two = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(pairs[i]));
-      words[i] = bits_of(__floats2bfloat162_rn(two.x * scale + minimum, two.y * scale + minimum));
+      words[i] = bits_of(__floats2bfloat162_rn((two.x - bias) * scale + minimum,
+                                               (two.y - bias) * scale + minimum));
     }
     *reinterpret_cast<uint4*>(out + row * m.columns + column) = eight;
   }

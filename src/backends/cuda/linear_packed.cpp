@@ -169,8 +169,7 @@ std::string integer_form(const QuantSpec& spec, PackedMatrix& m) {
                                         (spec.code_offset == 0 || spec.code_offset == 128));
   if (!codes) return "codes other than int4 and int8";
   m.code_offset = static_cast<std::uint32_t>(spec.bits == 4 ? spec.code_offset : 0);
-  // A pair of bfloat16 128 + offset.
-  m.code_offset = (0x4300U + m.code_offset) * 0x00010001U;
+  m.code_offset += 0x4300U;  // whose last bit is worth 1
   m.scale_type = spec.scale_type;
   const std::int64_t chunks = rounded_up(m.columns, kScaleColumns) / kScaleColumns;
   if (spec.two_level()) m.scale_type = DataType::kFloat32;

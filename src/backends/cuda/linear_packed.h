@@ -52,7 +52,7 @@ struct PackedMatrix {
   std::int64_t row_bytes = 0;
   std::int32_t scale_stride = 0;  ///< scales of a row
   std::int32_t line_shift = 0;    ///< kLine: a scale holds for 2^line_shift runs of 128 columns
-  std::uint32_t code_offset = 0;  ///< kInt4
+  std::uint32_t code_offset = 0;  ///< kInt4: 128 + the offset, as bfloat16
 };
 
 /// The layout of a node's first `count` weights, joined by rows, for x as stored in `x_type`.

@@ -17,8 +17,7 @@ namespace {
 constexpr std::int64_t kStreamRows = 2;         // of 16-bit matrices: more go to cuBLASLt
 constexpr std::int64_t kPackedStreamRows = 16;  // of others: dequantizing is worth it beyond
 constexpr std::int64_t kMostStreamRows = 64;    // that are tried where tactics are measured
-constexpr int kXBytes = 64 * 1024;              // of x in shared memory, about
-constexpr int kXPadding = 64;                   // rows of x begin half the banks apart
+constexpr int kManyBlocksWarps = 4;             // of a block, where many share a multiprocessor
 constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;  // dequantized at a time: fits in L2
 constexpr std::int64_t kMostBlocks = 65535;
 
@@ -208,45 +207,51 @@ const float* load_joined_bias(const NodeView& node, const Weights& weights, std:
       load.get(joined_bias_need(node, count, form).key, std::as_bytes(std::span(all))));
 }
 
+namespace {
+
+// Of one chunk of a warp, with `count` rows of x.
+int stage_bytes(const PackedMatrix& m, int count) {
+  return 32 * gemv_stage_bytes(m.kind, m.step, m.scale_type == DataType::kFloat32,
+                               m.minimum != nullptr) +
+         count * gemv_x_bytes(m.kind);
+}
+
+// As many as fit where one block a multiprocessor has them all; then no more than its steps need.
+int warps_of(const GemvArguments& a, int blocks, const DeviceFeatures& features, int wanted) {
+  const int multiprocessors = std::max(1, features.multiprocessors);
+  const int each = (blocks + multiprocessors - 1) / multiprocessors;
+  int warps = each <= 1 ? kGemvMostWarps : each == 2 ? kGemvMostWarps / 2 : kManyBlocksWarps;
+  if (wanted > 0) warps = wanted;
+  const auto most =
+      static_cast<int>(features.shared_bytes / (kGemvLeastDepth * stage_bytes(a.matrix, 8)));
+  warps = std::clamp(warps, 1, std::clamp(most, 1, std::max(1, a.chunks)));
+  const int steps = (a.chunks + warps - 1) / warps;
+  return (a.chunks + steps - 1) / std::max(1, steps);
+}
+
+}  // namespace
+
 GemvLaunch plan_gemv(GemvArguments& a, const DeviceFeatures& features, int warps) {
-  const bool grouped = a.matrix.step != ScaleStep::kRow;
-  const std::int64_t block_rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
-  const std::int64_t rows = a.gated ? a.up_begin : a.rows;
-  GemvLaunch out;
-  out.blocks = static_cast<unsigned>((rows + block_rows - 1) / block_rows);
+  const int block_rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
+  const int blocks = ((a.gated ? a.up_begin : a.rows) + block_rows - 1) / block_rows;
   const int chunk = gemv_chunk(a.matrix.kind);
   a.chunks = (a.columns + chunk - 1) / chunk;
-  if (warps == 0) {
-    // One block a multiprocessor has all the warps that registers allow; several share them.
-    const int most = gemv_max_threads(grouped) / 32;
-    const std::int64_t each =
-        (out.blocks + features.multiprocessors - 1) / std::max(1, features.multiprocessors);
-    warps = std::clamp(each <= 1 ? most : each == 2 ? most / 2 : 4, 1, std::max(1, a.chunks));
-  }
+  warps = warps_of(a, blocks, features, warps);
+  GemvLaunch out;
+  out.blocks = static_cast<unsigned>(blocks);
   out.threads = static_cast<unsigned>(warps * 32);
-  out.width = a.x_rows <= 8 ? 8 : 16;
+  const auto bytes = [&](int depth, std::int64_t width) {
+    a.stage_bytes =
+        stage_bytes(a.matrix, static_cast<int>(std::min<std::int64_t>(a.x_rows, width)));
+    return warps * depth * a.stage_bytes;
+  };
+  if (a.x_rows > 8 && bytes(kGemvLeastDepth, 16) <= features.shared_bytes) out.width = 16;
   out.passes = static_cast<unsigned>((a.x_rows + out.width - 1) / out.width);
-  const int steps = (a.chunks + warps - 1) / warps;
-  const int step_columns = warps * chunk;
-  const int count = static_cast<int>(std::min<std::int64_t>(a.x_rows, out.width));
-  const int in_piece = std::clamp(kXBytes / (count * step_columns * 2), 1, steps);
-  a.piece = in_piece * step_columns;
-  a.x_bytes = a.piece * 2 + kXPadding;
-  const int sums = warps * kGemvBlockRows * out.width * static_cast<int>(sizeof(float));
-  out.shared_bytes = std::max(count * a.x_bytes, sums);
-  TENON_ASSERT(out.shared_bytes <= kGemvMaxShared);
-  a.blocks = static_cast<std::int32_t>(out.blocks);
-  out.grid_rows = out.blocks;
-  a.sums_begin = 0;
-  const int together_most = std::max(1, gemv_max_threads(grouped) / (warps * 32));
-  const unsigned slots =
-      static_cast<unsigned>(together_most * std::max(1, features.multiprocessors));
-  // Many rows of x cost as much as the block's rows of the matrix: fetched once, where they fit.
-  if (count > 2 && in_piece == steps && out.blocks > slots) {
-    out.grid_rows = slots;
-    a.sums_begin = count * a.x_bytes;
-    out.shared_bytes = a.sums_begin + sums;
-  }
+  out.depth = gemv_depth(a.matrix.kind);
+  if (out.width > 8 || bytes(out.depth, out.width) > features.shared_bytes)
+    out.depth = kGemvLeastDepth;
+  out.shared_bytes = bytes(out.depth, out.width);
+  TENON_ASSERT(out.shared_bytes <= features.shared_bytes);
   out.early = features.capability >= 90;
   return out;
 }

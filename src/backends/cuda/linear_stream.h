@@ -13,15 +13,28 @@
 
 namespace tenon::cuda {
 
-inline constexpr int kGemvBlockRows = 32;  ///< rows of the matrix that a block has
-/// Of a block; scales of groups take registers.
-constexpr int gemv_max_threads(bool grouped) { return grouped ? 384 : 512; }
+inline constexpr int kGemvBlockRows = 32;  ///< rows of the matrix that a thread block has
+inline constexpr int kGemvMostWarps = 16;  ///< of a thread block
 inline constexpr int kGemvMaxSegments = 16;
-inline constexpr int kGemvStaticShared = 48 * 1024;  ///< what a launch may have without asking
-inline constexpr int kGemvMaxShared = 96 * 1024;
 
-/// Columns that a warp takes at a time.
+/// Columns that a warp takes at a time, and the lines of 64 bytes they are in each row.
 constexpr int gemv_chunk(CodeKind kind) { return kind == CodeKind::k16Bit ? 64 : 128; }
+constexpr int gemv_lines(CodeKind kind) { return gemv_chunk(kind) / line_columns(kind); }
+/// Bytes of a row's scales for one chunk, as they wait in shared memory: 16-bit ones with the
+/// neighbour that makes four bytes.
+constexpr int gemv_scale_bytes(ScaleStep step, bool wide) {
+  return step == ScaleStep::kRow ? 0 : step == ScaleStep::kLine ? 4 : wide ? 16 : 8;
+}
+/// Bytes of one chunk of the matrix in shared memory, a thread: its four rows' codes, and one row's
+/// scales.
+constexpr int gemv_stage_bytes(CodeKind kind, ScaleStep step, bool wide, bool minimum) {
+  return 64 * gemv_lines(kind) + gemv_scale_bytes(step, wide) * (minimum ? 2 : 1);
+}
+/// Bytes from one row of x to the next there: rows of a pair lie in different banks.
+constexpr int gemv_x_bytes(CodeKind kind) { return 2 * gemv_chunk(kind) + 64; }
+/// Chunks that are on their way to a warp or being multiplied, where there is room for them.
+constexpr int gemv_depth(CodeKind kind) { return kind == CodeKind::kInt4 ? 4 : 3; }
+inline constexpr int kGemvLeastDepth = 2;
 
 struct GemvOutput {
   void* data;
@@ -39,10 +52,7 @@ struct GemvArguments {
   std::int32_t rows = 0;
   std::int32_t columns = 0;
   std::int32_t chunks = 0;
-  std::int32_t piece = 0;       ///< columns of x in shared memory at a time
-  std::int32_t x_bytes = 0;     ///< from one row of x there to the next
-  std::int32_t blocks = 0;      ///< of rows of the matrix
-  std::int32_t sums_begin = 0;  ///< in shared memory; 0: where x was
+  std::int32_t stage_bytes = 0;  ///< of a warp: one chunk, with x
   std::int32_t segments = 0;
   bool gated = false;  ///< rows are gate's, then from up_begin on up's
   std::int32_t up_begin = 0;
@@ -51,17 +61,17 @@ struct GemvArguments {
 };
 
 struct GemvLaunch {
-  unsigned passes = 0;     ///< groups of `width` rows of x
-  unsigned blocks = 0;     ///< of rows of the matrix
-  unsigned grid_rows = 0;  ///< blocks launched for them; fewer: each takes several, with x at hand
+  unsigned passes = 0;  ///< groups of `width` rows of x
+  unsigned blocks = 0;  ///< of rows of the matrix
   unsigned threads = 0;
   int width = 8;  ///< 8 or 16
+  int depth = 0;  ///< stages of a warp's ring
   int shared_bytes = 0;
   bool early = false;  ///< starts while the launch before it still runs (programmatic launch)
 };
 
-/// How a node's arguments are launched with `x_rows` rows: up to 16 a pass. `warps` 0: chosen from
-/// the matrix and the device alone, so that the order of sums is too.
+/// How a node's arguments are launched with `x_rows` rows: up to 16 a pass. `warps` of a thread
+/// block, 0: chosen from the matrix and the device alone, so that the order of sums is too.
 GemvLaunch plan_gemv(GemvArguments& arguments, const DeviceFeatures& features, int warps = 0);
 void launch_gemv(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream);
 

@@ -1,15 +1,21 @@
 // Products of a few rows of x (up to 16 at a time) with a packed matrix, at the speed at which the
 // matrix streams from memory: linear_stream.h.
 //
-// A block has kBlockRows rows of the matrix; its warps share the columns, chunk by chunk in turn,
-// and add their sums at the end in the warps' order. Codes go from memory to registers in 16-byte
-// loads, kDepth chunks ahead, and are operands of tensor cores as they lie; x waits in shared
-// memory. Which warp has which columns depends on the matrix alone, so a row's result does not
-// depend on the other rows of x.
+// A thread block has kGemvBlockRows rows of the matrix; its warps share the columns, chunk by chunk
+// in turn, and add their sums at the end in the warps' order. Codes, scales and x go through a ring
+// in shared memory that each warp fills for itself with asynchronous copies, kDepth - 1 chunks
+// ahead; those of the matrix begin while the launch before still runs. Codes are operands of tensor
+// cores as they lie. Which warp has which columns depends on the matrix alone, so a row's result
+// does not depend on the other rows of x.
+//
+// Narrow codes are bound by instructions, not by memory: what a code takes on its way to a tensor
+// core counts most, so offsets are taken off products (of x's sums, by tensor cores too), not
+// codes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "backends/cuda/device/activate.h"
+#include "backends/cuda/device/attention_mma.cuh"
 #include "backends/cuda/device/dequant.cuh"
 #include "backends/cuda/device/element.h"
 #include "backends/cuda/device/launch_early.cuh"
@@ -29,31 +35,20 @@ struct GemvForm {
   static constexpr bool kMinimum = kMinimum_;
   static constexpr int kChunk = gemv_chunk(kKind);  // columns
   static constexpr int kLine = line_columns(kKind);
-  static constexpr int kLines = kChunk / kLine;  // loads of a row
-  static constexpr int kRuns = kLine / 32;       // tensor-core steps of a line
+  static constexpr int kLines = gemv_lines(kKind);  // copies of a row's chunk
+  static constexpr int kRuns = kLine / 32;          // tensor-core steps of a line
   static constexpr bool kGrouped = kStep != ScaleStep::kRow;
-  static constexpr int kScales = kStep == ScaleStep::kRun ? 4 : 1;  // of a row and chunk
-  static constexpr int kScaleWords = kWideScale ? kScales : (kScales + 1) / 2;
-  // Chunks of codes in registers, all but one of them on their way.
-  static constexpr int kDepth = kKind != CodeKind::kInt4   ? 2
-                                : kStep != ScaleStep::kRun ? 4
-                                : kWideScale || kMinimum   ? 2
-                                                           : 3;
+  static constexpr bool kBiased = kKind == CodeKind::kInt4;  // codes plus 128 are multiplied
+  static constexpr bool kApart = kGrouped || kBiased;        // sums of a chunk, or of a run, first
+  static constexpr bool kOnes = kMinimum || kBiased;         // x's own sums are wanted
+  static constexpr int kScaleBytes = gemv_scale_bytes(kStep, kWideScale);  // of a row's chunk
+  static constexpr int kScaleWords = kGrouped ? kScaleBytes / 4 : 1;
+  static constexpr int kStageBytes = gemv_stage_bytes(kKind, kStep, kWideScale, kMinimum);
+  static constexpr int kXBytes = gemv_x_bytes(kKind);
 };
 
-/// 16 bytes that are read once, or zeros. Predicated within: a branch would have to wait for them.
-__device__ __forceinline__ uint4 load_once(const void* from, bool there) {
-  uint4 out;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.u32 p, %5, 0;\n"
-      "mov.b32 %0, 0;\nmov.b32 %1, 0;\nmov.b32 %2, 0;\nmov.b32 %3, 0;\n"
-      "@p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
-      : "=&r"(out.x), "=&r"(out.y), "=&r"(out.z), "=&r"(out.w)
-      : "l"(from), "r"(static_cast<int>(there)));
-  return out;
-}
-
-/// The four matrix rows of a lane: g, g + 8 of the block's first 16, then of its second.
+/// One chunk of the four matrix rows of a lane: g, g + 8 of the block's first 16, then of its
+/// second.
 template <class Form>
 struct GemvStage {
   uint4 codes[4][Form::kLines];
@@ -61,70 +56,148 @@ struct GemvStage {
   std::uint32_t minimum[4][Form::kScaleWords];
 };
 
-template <int kWords>
-__device__ __forceinline__ void load_scales(const void* from, std::uint32_t (&to)[kWords],
-                                            bool half) {
-  if constexpr (kWords == 4) {
-    const uint4 all = __ldg(static_cast<const uint4*>(from));
-    to[0] = all.x;
-    to[1] = all.y;
-    to[2] = all.z;
-    to[3] = all.w;
-  } else if constexpr (kWords == 2) {
-    const uint2 all = __ldg(static_cast<const uint2*>(from));
-    to[0] = all.x;
-    to[1] = all.y;
-  } else {
-    to[0] = half ? __ldg(static_cast<const std::uint16_t*>(from))
-                 : __ldg(static_cast<const std::uint32_t*>(from));
-  }
+template <int kBytes>
+__device__ __forceinline__ void copy_scales(std::uint32_t to, const void* from) {
+  if constexpr (kBytes == 16)
+    copy_async(to, from, true);
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(kBytes)
+                 : "memory");
 }
 
-/// A lane's rows: its 16 bytes of the first line of each, and where their scales begin.
-struct GemvRows {
-  const std::uint8_t* codes[4];
-  std::uint32_t scales[4];
-};
-
+/// What a lane copies of its warp's next chunk: 16 bytes a line of four rows, the scales of row
+/// r = t for its quad, a part of x. Advances from chunk to chunk.
 template <class Form>
-__device__ __forceinline__ void load_stage(const GemvArguments& a, const GemvRows& rows, int chunk,
-                                           GemvStage<Form>& stage) {
-  const int lane_column = threadIdx.x % 4 * 8;
-#pragma unroll
-  for (int r = 0; r < 4; ++r) {
-#pragma unroll
-    for (int i = 0; i < Form::kLines; ++i) {
-      const int line = chunk * Form::kLines + i;
-      // Only 16-bit rows are not padded to whole lines.
-      const int column = line * Form::kLine + (Form::kKind == CodeKind::k16Bit ? lane_column : 0);
-      stage.codes[r][i] = load_once(rows.codes[r] + line * 64, column < a.columns);
-    }
+struct GemvSource {
+  const std::uint8_t* codes[4];
+  const std::uint8_t* x;
+  std::uint32_t scales;  // of row t: the first
+  std::uint32_t odd;     // bit r, whether row r begins at an odd scale
+  int chunk;
+
+  static constexpr int kPieces = Form::kChunk / 8;  // 16 bytes of a row of x
+  static constexpr int kXRows = 32 / kPieces;       // that a warp copies at once
+
+  static __device__ __forceinline__ int row_of(const GemvArguments& a, int block, int r) {
+    const int g = threadIdx.x % 32 / 4;
+    if (!a.gated) return min(block * kGemvBlockRows + r * 8 + g, a.rows - 1);
+    return min(block * (kGemvBlockRows / 2) + r % 2 * 8 + g, a.up_begin - 1) +
+           (r < 2 ? 0 : a.up_begin);
   }
-  if constexpr (Form::kGrouped) {
-    if (chunk >= a.chunks) return;
-    const int at = Form::kStep == ScaleStep::kRun ? chunk * 4 : chunk >> a.matrix.line_shift;
-    constexpr int kBytes = Form::kWideScale ? 4 : 2;
+  __device__ __forceinline__ void enter(const GemvArguments& a, int block, std::int64_t first_x) {
+    const int lane = threadIdx.x % 32;
+    chunk = static_cast<int>(threadIdx.x) / 32;
+    odd = 0;
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const std::int64_t byte = (static_cast<std::int64_t>(rows.scales[r]) + at) * kBytes;
-      load_scales(static_cast<const std::uint8_t*>(a.matrix.scale) + byte, stage.scale[r],
-                  !Form::kWideScale);
-      if constexpr (Form::kMinimum)
-        load_scales(static_cast<const std::uint8_t*>(a.matrix.minimum) + byte, stage.minimum[r],
-                    !Form::kWideScale);
+      const int row = row_of(a, block, r);
+      codes[r] = a.matrix.codes + row * a.matrix.row_bytes +
+                 static_cast<std::int64_t>(chunk) * Form::kLines * 64 + lane % 4 * 16;
+      odd |= static_cast<std::uint32_t>(row * a.matrix.scale_stride & 1) << r;
     }
+    scales = static_cast<std::uint32_t>(row_of(a, block, lane % 4)) * a.matrix.scale_stride;
+    x = a.x + (first_x + lane / kPieces) * a.columns * 2 +
+        (chunk * Form::kChunk + lane % kPieces * 8) * 2;
+  }
+  __device__ __forceinline__ void advance(int warps) {
+    chunk += warps;
+#pragma unroll
+    for (int r = 0; r < 4; ++r) codes[r] += warps * Form::kLines * 64;
+  }
+  __device__ __forceinline__ void advance_x(int warps) { x += warps * Form::kChunk * 2; }
+
+  /// To a stage at `to`.
+  __device__ __forceinline__ void copy_matrix(const GemvArguments& a, std::uint32_t to) const {
+    if (chunk >= a.chunks) return;
+    const std::uint32_t lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < Form::kLines; ++i) {
+      // Rows are padded to whole lines, 16-bit ones not at all.
+      const int column = chunk * Form::kChunk + i * Form::kLine +
+                         (Form::kKind == CodeKind::k16Bit ? static_cast<int>(lane) % 4 * 8 : 0);
+      const bool there = (i == 0 && Form::kKind != CodeKind::k16Bit) || column < a.columns;
+#pragma unroll
+      for (int r = 0; r < 4; ++r)
+        copy_async(to + (r * Form::kLines + i) * 512 + lane * 16, codes[r] + i * 64, there);
+    }
+    if constexpr (Form::kGrouped) {
+      constexpr int kBytes = Form::kWideScale ? 4 : 2;
+      std::uint32_t at;
+      if constexpr (Form::kStep == ScaleStep::kRun)
+        at = scales + static_cast<std::uint32_t>(chunk) * 4;
+      else
+        at = scales + (static_cast<std::uint32_t>(chunk) >> a.matrix.line_shift);
+      // A single scale of 16 bits comes with the neighbour that makes four bytes.
+      if constexpr (Form::kStep == ScaleStep::kLine && !Form::kWideScale) at &= ~1U;
+      const std::uint64_t byte = static_cast<std::uint64_t>(at) * kBytes;
+      to += 32 * 64 * Form::kLines + lane * Form::kScaleBytes;
+      copy_scales<Form::kScaleBytes>(to, static_cast<const std::uint8_t*>(a.matrix.scale) + byte);
+      if constexpr (Form::kMinimum)
+        copy_scales<Form::kScaleBytes>(to + 32 * Form::kScaleBytes,
+                                       static_cast<const std::uint8_t*>(a.matrix.minimum) + byte);
+    }
+  }
+  /// `count` rows of x of chunk `of`; zeros past the last column.
+  __device__ __forceinline__ void copy_x(const GemvArguments& a, std::uint32_t to, int of,
+                                         int count) const {
+    if (of >= a.chunks) return;
+    const int lane = threadIdx.x % 32;
+    const bool there = of * Form::kChunk + lane % kPieces * 8 < a.columns;
+    to += 32 * Form::kStageBytes + lane / kPieces * Form::kXBytes + lane % kPieces * 16;
+    if (lane / kPieces < count) copy_async(to, x, there);
+    if (count <= kXRows) return;
+    const std::uint8_t* from = x;
+    for (int row = lane / kPieces + kXRows; row < count; row += kXRows) {
+      from += static_cast<std::int64_t>(kXRows * 2) * a.columns;
+      to += kXRows * Form::kXBytes;
+      copy_async(to, from, there);
+    }
+  }
+};
+
+/// One chunk, from a stage at `from`: codes [row of the lane][line][lane] of 16 bytes, scales of a
+/// quad's four rows side by side, minima likewise.
+template <class Form>
+__device__ __forceinline__ void read_stage(const std::uint8_t* from, GemvStage<Form>& to) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int r = 0; r < 4; ++r)
+#pragma unroll
+    for (int i = 0; i < Form::kLines; ++i)
+      to.codes[r][i] =
+          *reinterpret_cast<const uint4*>(from + (r * Form::kLines + i) * 512 + lane * 16);
+  const auto read_scales = [&](const std::uint8_t* quad,
+                               std::uint32_t(&words)[4][Form::kScaleWords]) {
+#pragma unroll
+    for (int i = 0; i < Form::kScaleWords; ++i) {
+      const uint4 four = reinterpret_cast<const uint4*>(quad)[i];
+      const std::uint32_t each[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        words[(4 * i + j) / Form::kScaleWords][(4 * i + j) % Form::kScaleWords] = each[j];
+    }
+  };
+  if constexpr (Form::kGrouped) {
+    const std::uint8_t* const quad =
+        from + 32 * 64 * Form::kLines + (lane & ~3) * Form::kScaleBytes;
+    read_scales(quad, to.scale);
+    if constexpr (Form::kMinimum) read_scales(quad + 32 * Form::kScaleBytes, to.minimum);
   }
 }
 
+/// Scale `i` of a row's words.
 template <class Form>
-__device__ __forceinline__ float scale_of(const std::uint32_t (&words)[Form::kScaleWords], int i,
-                                          bool bfloat) {
-  if constexpr (Form::kWideScale) {
+__device__ __forceinline__ float scale_of(const std::uint32_t (&words)[Form::kScaleWords],
+                                          std::uint32_t i, bool bfloat) {
+  if constexpr (!Form::kGrouped) {
+    return 1.F;
+  } else if constexpr (Form::kWideScale) {
     return __uint_as_float(words[i]);
   } else {
-    const std::uint32_t bits = i % 2 == 0 ? words[i / 2] & 0xFFFFU : words[i / 2] >> 16;
-    return bfloat ? __uint_as_float(bits << 16)
-                  : __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+    const std::uint32_t word = words[i / 2];
+    const std::uint32_t high = __byte_perm(word, 0, i % 2 == 0 ? 0x1044 : 0x3244);
+    return bfloat ? __uint_as_float(high)
+                  : __half2float(__ushort_as_half(static_cast<unsigned short>(high >> 16)));
   }
 }
 
@@ -142,23 +215,25 @@ __device__ __forceinline__ void clear(GemvSums<kTiles>& sums) {
       for (int i = 0; i < 4; ++i) sums[r][n][i] = 0.F;
 }
 
-// `x`: the lane's place in shared memory at the chunk's first column; rows of x are `x_bytes`
-// apart.
+// `x`: the lane's place in the chunk's rows of x. `odd`: bit r, whether row r's
+// scale is the second of the two 16-bit ones there (ScaleStep::kLine).
 template <class Form, int kTiles>
 __device__ __forceinline__ void multiply_stage(const GemvArguments& a, const GemvStage<Form>& stage,
                                                const std::uint8_t* const (&x)[kTiles],
-                                               GemvSums<kTiles>& total) {
+                                               std::uint32_t odd, GemvSums<kTiles>& total) {
   using X = typename Form::X;
-  GemvSums<kTiles> group;
+  constexpr int kRunsOfChunk = Form::kChunk / 32;
+  GemvSums<kTiles> apart;
   float ones[kTiles][4];
-  if constexpr (Form::kGrouped) clear<kTiles>(group);
+  if constexpr (Form::kApart) clear<kTiles>(apart);
 #pragma unroll
   for (int n = 0; n < kTiles; ++n)
 #pragma unroll
     for (int i = 0; i < 4; ++i) ones[n][i] = 0.F;
   const bool bfloat = a.matrix.scale_type == DataType::kBFloat16;
+  const float bias = Form::kBiased ? __uint_as_float(a.matrix.code_offset << 16) : 0.F;
 #pragma unroll
-  for (int run = 0; run < Form::kChunk / 32; ++run) {
+  for (int run = 0; run < kRunsOfChunk; ++run) {
     uint4 columns[kTiles];
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) columns[n] = *reinterpret_cast<const uint4*>(x[n] + run * 64);
@@ -166,60 +241,45 @@ __device__ __forceinline__ void multiply_stage(const GemvArguments& a, const Gem
     for (int r = 0; r < 2; ++r) {
       std::uint32_t low[4];
       std::uint32_t high[4];
-      Unpack<Form::kKind>::run(stage.codes[2 * r][run / Form::kRuns], run % Form::kRuns,
-                               a.matrix.code_offset, low);
-      Unpack<Form::kKind>::run(stage.codes[2 * r + 1][run / Form::kRuns], run % Form::kRuns,
-                               a.matrix.code_offset, high);
+      Unpack<Form::kKind>::run(stage.codes[2 * r][run / Form::kRuns], run % Form::kRuns, low);
+      Unpack<Form::kKind>::run(stage.codes[2 * r + 1][run / Form::kRuns], run % Form::kRuns, high);
 #pragma unroll
       for (int n = 0; n < kTiles; ++n)
-        mma_32<X>(Form::kGrouped ? group[r][n] : total[r][n], low, high, columns[n]);
+        mma_32<X>(Form::kApart ? apart[r][n] : total[r][n], low, high, columns[n]);
     }
-    if constexpr (Form::kMinimum) {
-      constexpr std::uint32_t kOne = 0x3F803F80U;  // two bfloat16: grouped forms have no other x
+    if constexpr (Form::kOnes) {
+      constexpr std::uint32_t kOne = 0x3F803F80U;  // two bfloat16: these forms have no other x
       const std::uint32_t all[4] = {kOne, kOne, kOne, kOne};
 #pragma unroll
       for (int n = 0; n < kTiles; ++n) mma_32<X>(ones[n], all, all, columns[n]);
     }
-    if constexpr (Form::kGrouped) {
-      if (Form::kStep == ScaleStep::kLine && run + 1 < Form::kChunk / 32) continue;
-      const int at = Form::kStep == ScaleStep::kRun ? run : 0;
+    if constexpr (Form::kApart) {
+      if (Form::kStep != ScaleStep::kRun && run + 1 < kRunsOfChunk) continue;
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
+        const std::uint32_t at = Form::kStep == ScaleStep::kRun ? run
+                                 : Form::kWideScale             ? 0
+                                                                : odd >> r & 1U;
         const float scale = scale_of<Form>(stage.scale[r], at, bfloat);
+        float minimum = 0.F;
+        if constexpr (Form::kMinimum) minimum = scale_of<Form>(stage.minimum[r], at, bfloat);
 #pragma unroll
-        for (int n = 0; n < kTiles; ++n) {
-          float* const sum = &total[r / 2][n][r % 2 * 2];
-          const float* const part = &group[r / 2][n][r % 2 * 2];
-          sum[0] += scale * part[0];
-          sum[1] += scale * part[1];
-          if constexpr (Form::kMinimum) {
-            const float minimum = scale_of<Form>(stage.minimum[r], at, bfloat);
-            sum[0] += minimum * ones[n][0];
-            sum[1] += minimum * ones[n][1];
+        for (int n = 0; n < kTiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float part = apart[r / 2][n][r % 2 * 2 + i];
+            if constexpr (Form::kBiased) part = __fmaf_rn(-bias, ones[n][i], part);
+            float& sum = total[r / 2][n][r % 2 * 2 + i];
+            sum = __fmaf_rn(scale, part, sum);
+            if constexpr (Form::kMinimum) sum = __fmaf_rn(minimum, ones[n][i], sum);
           }
-        }
       }
-      clear<kTiles>(group);
+      clear<kTiles>(apart);
 #pragma unroll
       for (int n = 0; n < kTiles; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) ones[n][i] = 0.F;
     }
-  }
-}
-
-// Rows [first, first + count) of x, columns [begin, begin + columns) with zeros past the last.
-__device__ __forceinline__ void fetch_x(const GemvArguments& a, std::int64_t first, int count,
-                                        int begin, std::uint8_t* shared) {
-  const int pieces = a.piece / 8;
-  for (int i = threadIdx.x; i < count * pieces; i += blockDim.x) {
-    const int row = i / pieces;
-    const int column = begin + i % pieces * 8;
-    uint4 eight = make_uint4(0, 0, 0, 0);
-    if (column < a.columns)
-      eight = *reinterpret_cast<const uint4*>(a.x + ((first + row) * a.columns + column) *
-                                                        static_cast<std::int64_t>(2));
-    *reinterpret_cast<uint4*>(shared + row * a.x_bytes + i % pieces * 16) = eight;
   }
 }
 
@@ -255,108 +315,104 @@ __device__ __forceinline__ void write_outputs(const GemvArguments& a, const floa
   }
 }
 
-__device__ __forceinline__ GemvRows rows_of_lane(const GemvArguments& a, int block) {
-  const int g = threadIdx.x % 32 / 4;
-  GemvRows out;
-#pragma unroll
-  for (int r = 0; r < 4; ++r) {
-    int row;
-    if (a.gated)
-      row = min(block * (kGemvBlockRows / 2) + r % 2 * 8 + g, a.up_begin - 1) +
-            (r < 2 ? 0 : a.up_begin);
-    else
-      row = min(block * kGemvBlockRows + r * 8 + g, a.rows - 1);
-    out.codes[r] = a.matrix.codes + row * a.matrix.row_bytes + threadIdx.x % 4 * 16;
-    out.scales[r] = static_cast<std::uint32_t>(row) * a.matrix.scale_stride;
-  }
-  return out;
-}
-
 /// Grid: (groups of 8 * kTiles rows of x, blocks of rows of the matrix), so that blocks that read
 /// the same rows of the matrix run together.
-template <class Form, int kTiles>
-__global__ void __launch_bounds__(gemv_max_threads(Form::kGrouped), 1)
+template <class Form, int kTiles, int kDepth>
+__global__ void __launch_bounds__(32 * kGemvMostWarps, 1)
     gemv_kernel(const __grid_constant__ GemvArguments a) {
   extern __shared__ __align__(16) std::uint8_t shared[];
   constexpr int kWidth = 8 * kTiles;
-  constexpr int kDepth = Form::kDepth;
   let_next_start();
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kWidth;
-  const int count = static_cast<int>(min(static_cast<std::int64_t>(kWidth), a.x_rows - first));
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int warps = static_cast<int>(blockDim.x) / 32;
-  const int g = threadIdx.x % 32 / 4;
-  const int t = threadIdx.x % 4;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int g = lane / 4;
+  const int t = lane % 4;
+  const int block = static_cast<int>(blockIdx.y);
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kWidth;
+  const int count = static_cast<int>(min(static_cast<std::int64_t>(kWidth), a.x_rows - first));
+  const int stage_bytes = a.stage_bytes;
+  const int ring_bytes = kDepth * stage_bytes;
+  const std::uint8_t* const ring = shared + warp * ring_bytes;
+  const std::uint32_t ring_address = shared_address(ring);
+  GemvSource<Form> source;
+  source.enter(a, block, first);
+  const std::uint32_t odd_rows = source.odd;
+  int chunk = source.chunk;
+#pragma unroll 1
+  for (int d = 0; d + 1 < kDepth; ++d) {
+    source.copy_matrix(a, ring_address + d * stage_bytes);
+    source.advance(warps);
+  }
+  wait_for_inputs();
+#pragma unroll 1
+  for (int d = 0; d + 1 < kDepth; ++d) {
+    source.copy_x(a, ring_address + d * stage_bytes, chunk + d * warps, count);
+    source.advance_x(warps);
+  }
+  commit_copies();
+
+  GemvSums<kTiles> total;
+  clear<kTiles>(total);
+  int reading = 0;
+  int filling = ring_bytes - stage_bytes;
   const int steps = (a.chunks + warps - 1) / warps;
-  const int step_columns = warps * Form::kChunk;
-  const std::uint8_t* x[kTiles];
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    if (step == 0)
+      wait_copies<0>();
+    else
+      wait_copies<kDepth - 2>();
+    __syncwarp();  // other lanes' copies are there, and what they read before is free
+    const std::uint8_t* const here = ring + reading;
+    GemvStage<Form> stage;
+    read_stage(here, stage);
+    source.copy_matrix(a, ring_address + filling);
+    source.copy_x(a, ring_address + filling, source.chunk, count);
+    commit_copies();
+    source.advance(warps);
+    source.advance_x(warps);
+    filling = reading;
+    reading += stage_bytes;
+    if (reading == ring_bytes) reading = 0;
+    if (chunk < a.chunks) {
+      const std::uint8_t* x[kTiles];
 #pragma unroll
-  for (int n = 0; n < kTiles; ++n)
-    x[n] = shared + min(g + 8 * n, count - 1) * a.x_bytes + (warp * Form::kChunk + 8 * t) * 2;
-  auto* const sums = reinterpret_cast<float*>(shared + a.sums_begin);
-  bool fetched = false;  // all of x
-  for (int block = static_cast<int>(blockIdx.y); block < a.blocks;
-       block += static_cast<int>(gridDim.y)) {
-    const GemvRows rows = rows_of_lane(a, block);
-    GemvStage<Form> stages[kDepth];
-#pragma unroll
-    for (int d = 0; d + 1 < kDepth; ++d) load_stage<Form>(a, rows, warp + d * warps, stages[d]);
-    if (!fetched) wait_for_inputs();
-    GemvSums<kTiles> total;
-    clear<kTiles>(total);
-    int in_piece = 0;  // steps since x was fetched
-    for (int begin = 0; begin < steps; begin += kDepth) {
-#pragma unroll
-      for (int d = 0; d < kDepth; ++d) {
-        const int step = begin + d;
-        if (step >= steps) break;
-        load_stage<Form>(a, rows, warp + (step + kDepth - 1) * warps,
-                         stages[(d + kDepth - 1) % kDepth]);
-        if (!fetched && (in_piece * step_columns == a.piece || step == 0)) {
-          __syncthreads();
-          fetch_x(a, first, count, step * step_columns, shared);
-          __syncthreads();
-          in_piece = 0;
-        }
-        if (warp + step * warps < a.chunks) {
-          const std::uint8_t* here[kTiles];
-#pragma unroll
-          for (int n = 0; n < kTiles; ++n) here[n] = x[n] + in_piece * step_columns * 2;
-          multiply_stage<Form, kTiles>(a, stages[d], here, total);
-        }
-        ++in_piece;
-      }
+      for (int n = 0; n < kTiles; ++n)
+        x[n] = here + 32 * Form::kStageBytes + min(g + 8 * n, count - 1) * Form::kXBytes + t * 16;
+      const bool odd = (chunk >> a.matrix.line_shift & 1) != 0;
+      multiply_stage<Form, kTiles>(a, stage, x, odd ? ~odd_rows : odd_rows, total);
     }
-    fetched = a.piece >= steps * step_columns && a.sums_begin > 0;
-    __syncthreads();
+    chunk += warps;
+  }
+  __syncthreads();  // sums lie where the rings were
+  auto* const sums = reinterpret_cast<float*>(shared);
 #pragma unroll
-    for (int r = 0; r < 4; ++r)
+  for (int r = 0; r < 4; ++r)
 #pragma unroll
-      for (int n = 0; n < kTiles; ++n) {
-        const float* const two = &total[r / 2][n][r % 2 * 2];
+    for (int n = 0; n < kTiles; ++n) {
+      const float* const two = &total[r / 2][n][r % 2 * 2];
+      if (n * 8 + 2 * t < count)
         *reinterpret_cast<float2*>(sums + (warp * kGemvBlockRows + r * 8 + g) * kWidth + n * 8 +
                                    2 * t) = make_float2(two[0], two[1]);
-      }
-    __syncthreads();
-    write_outputs(a, sums, kWidth, block, first, count);
-  }
+    }
+  __syncthreads();
+  write_outputs(a, sums, kWidth, block, first, count);
 }
 
 /// Launches one form for up to 8, or up to 16 rows of x at a time.
 template <class Form>
 void launch_form(const GemvArguments& a, const GemvLaunch& launch, cudaStream_t stream) {
   const auto run = [&](auto kernel) {
-    if (launch.shared_bytes > kGemvStaticShared)
-      check(
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kGemvMaxShared),
-          "linear_stream");
-    launch_early(kernel, "linear_stream", dim3(launch.passes, launch.grid_rows), launch.threads,
+    launch_early(kernel, "linear_stream", dim3(launch.passes, launch.blocks), launch.threads,
                  static_cast<std::size_t>(launch.shared_bytes), launch.early, stream, a);
   };
-  if (launch.width == 8)
-    run(gemv_kernel<Form, 1>);
+  if (launch.width > 8)
+    run(gemv_kernel<Form, 2, kGemvLeastDepth>);
+  else if (launch.depth > kGemvLeastDepth)
+    run(gemv_kernel<Form, 1, gemv_depth(Form::kKind)>);
   else
-    run(gemv_kernel<Form, 2>);
+    run(gemv_kernel<Form, 1, kGemvLeastDepth>);
 }
 
 }  // namespace tenon::cuda

@@ -25,11 +25,24 @@ __device__ __forceinline__ void let_next_start() {
 #endif
 }
 
+/// What a kernel may have of shared memory without asking.
+inline constexpr std::size_t kStaticSharedBytes = 48 * 1024;
+
 /// `early`: false where the device knows no such launches.
 template <class... Parameters, class... Arguments>
 void launch_early(void (*kernel)(Parameters...), const char* name, dim3 grid, unsigned threads,
                   std::size_t shared_bytes, bool early, cudaStream_t stream,
                   const Arguments&... arguments) {
+  if (shared_bytes > kStaticSharedBytes)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared_bytes)),
+          name);
+  // A multiprocessor parts its memory anew only while nothing runs there: kernels that overlap must
+  // want the same.
+  if (early)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared),
+          name);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(threads);
