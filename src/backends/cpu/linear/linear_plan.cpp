@@ -2,6 +2,7 @@
 #include "backends/cpu/linear/linear_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "backends/cpu/linear/packed_weight.h"
 #include "core/check.h"
@@ -71,13 +72,26 @@ JobShape LinearPlan::jobs(std::int64_t rows, int threads) const {
   std::int64_t units = units_ * shape.tiles / (threads * (few ? 4 : 2));
   units = std::clamp<std::int64_t>(units, 1, widest);
   if (units >= 4)
-    units = units / 4 * 4;
+    units = few ? units / 4 * 4 : even_units(units, shape.tiles, threads);
   else if (units == 3)
     units = 2;
   if (threads == 1) units = widest;
   shape.job_units = units;
   shape.jobs = ceil_div(units_, units);
   return shape;
+}
+
+/// An even number up to `most` with which the busiest thread has the least to do.
+std::int64_t LinearPlan::even_units(std::int64_t most, std::int64_t tiles, int threads) const {
+  std::int64_t best = most / 2 * 2;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t units = best; units >= 4; units -= 2) {
+    const std::int64_t busiest = ceil_div(ceil_div(units_, units) * tiles, threads) * units;
+    if (busiest >= least) continue;
+    least = busiest;
+    best = units;
+  }
+  return best;
 }
 
 LinearWorkspace LinearPlan::workspace(std::int64_t rows, int threads) const {
@@ -93,7 +107,8 @@ LinearWorkspace LinearPlan::workspace(std::int64_t rows, int threads) const {
   const std::int64_t tile = std::min(rows, ceil_div(isa_.block_rows, 16) * 16);
   const std::int64_t units = std::max(kDecodeUnits, isa_.block_panels) * (gated_ ? 2 : 1);
   space.accumulators = align(isa_.scratch_bytes(tile, in_features_));
-  space.worker_bytes = space.accumulators + align(tile * units * kPanelRows * kFloatBytes);
+  space.kept_row = space.accumulators + align(tile * units * kPanelRows * kFloatBytes);
+  space.worker_bytes = space.kept_row + align(sizeof(std::int64_t));
   space.total += threads * space.worker_bytes;
   return space;
 }

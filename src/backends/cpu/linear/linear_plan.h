@@ -25,6 +25,7 @@ struct LinearWorkspace {
   std::int64_t workers = 0;
   std::int64_t worker_bytes = 0;
   std::int64_t accumulators = 0;  ///< inside a worker's part, after the scratch
+  std::int64_t kept_row = 0;      ///< one number (PanelCall::kept_row), after the accumulators
   std::int64_t total = 0;
 };
 
@@ -55,6 +56,8 @@ class LinearPlan {
   std::int64_t workspace_bytes(const StepSizes& limits, int threads) const;
 
  private:
+  std::int64_t even_units(std::int64_t most, std::int64_t tiles, int threads) const;
+
   const PanelIsa& isa_;
   bool gated_;
   bool float8_x_;

@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::int64_t kChunkBlock = 64;  // columns
 constexpr std::int64_t kBlockDepth = kChunkBlock / kTileColumns;
+constexpr std::int64_t kPairsAhead = 3;  // whose codes are fetched: what memory takes to answer
+constexpr std::int64_t kMostKept = 512 << 10;          // bytes of terms of x
 constexpr std::int64_t kChunkSlots = 32;               // unpacked panels that are kept
 constexpr std::int64_t kFactorFloats = 2 * kTileSide;  // scales, then minima
 constexpr std::int64_t kSlotBytes =
@@ -241,22 +243,33 @@ void multiply_chunks(const PanelCall& call, const PanelPart& part, const ChunkBl
   pending.first = block.begin == 0;
 }
 
-/// What the next pair needs of its panels, or the first pair of the next block.
+/// What a later pair needs of its panels, or the first pairs of the next block: its factors now,
+/// its codes bit by bit.
 template <CodeKind kKind>
 Upcoming upcoming_codes(const PanelCall& call, const PanelPart& part, std::int64_t pair,
                         std::int64_t begin, std::int64_t depth) {
   constexpr std::int64_t kTileCodes = 4 * TileCodes<kKind>::kBytes;
   const PanelMatrix& m = *part.matrix;
-  const bool wraps = pair + 2 >= part.count;
-  const std::int64_t column = wraps ? begin + depth * kTileColumns : begin;
-  const std::int64_t panel = wraps ? 0 : pair + 2;
+  std::int64_t column = begin;
+  std::int64_t panel = pair + 2 * kPairsAhead;
+  while (panel >= part.count) {
+    panel -= (part.count + 1) / 2 * 2;
+    column += depth * kTileColumns;
+  }
   Upcoming next = {nullptr, 0, 0, 0};
-  if (panel + 1 >= part.count || column >= m.stored_columns) return next;
-  next.panel = m.data + (part.panel + panel) * m.panel_bytes + column / kTileColumns * kTileCodes;
+  if (panel < 0 || panel + 1 >= part.count || column >= m.stored_columns) return next;
+  const std::byte* first = m.data + (part.panel + panel) * m.panel_bytes;
+  next.panel = first + column / kTileColumns * kTileCodes;
   next.stride = m.panel_bytes;
   next.lines = smaller(depth, (m.stored_columns - column) / kTileColumns) * kTileCodes / 64;
   const std::int64_t steps = (call.rows + 2 * kTileSide - 1) / (2 * kTileSide) * depth;
   next.per_step = (next.lines + steps - 1) / steps;
+  const std::byte* factors =
+      first + m.factor_offset + (column / m.chunk >> m.group_shift) * m.factor_stride;
+  for (int p = 0; p < 2; ++p)
+    for (int line = 0; line < 2; ++line)
+      _mm_prefetch(reinterpret_cast<const char*>(factors + p * m.panel_bytes + line * 64),
+                   _MM_HINT_T1);
   return next;
 }
 
@@ -293,27 +306,49 @@ void multiply_chunk_part(const PanelCall& call, const PanelPart& part, ChunkBloc
   }
 }
 
+TENON_INLINE std::int64_t all_term_bytes(std::int64_t rows, std::int64_t columns) {
+  return (rows + kTileSide - 1) / kTileSide * ((columns + kTileColumns - 1) / kTileColumns) *
+         kMostTerms * kTileBytes;
+}
+
+/// A worker's jobs of one call share the terms of x, where they leave room in its L2.
+TENON_INLINE bool kept_terms(std::int64_t rows, std::int64_t columns) {
+  return all_term_bytes(rows, columns) <= kMostKept;
+}
+
+/// Never less for more rows: a step of fewer uses what was planned.
+TENON_INLINE std::int64_t x_term_bytes(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t block = all_term_bytes(rows, kChunkBlock);
+  const std::int64_t kept = smaller(all_term_bytes(rows, columns), kMostKept);
+  return block > kept ? block : kept;
+}
+
 /// Parts of which has_chunk_tiles() holds.
 void multiply_chunk_tiles(const PanelCall& call) {
   const std::int64_t columns = call.parts[0].matrix->columns;
   const std::int64_t tile_rows = (call.rows + kTileSide - 1) / kTileSide;
   ChunkScratch scratch;
   scratch.x = call.scratch;
-  scratch.slots = scratch.x + tile_rows * kBlockDepth * kMostTerms * kTileBytes;
+  scratch.slots = scratch.x + x_term_bytes(call.rows, columns);
   scratch.sums[0] = reinterpret_cast<float*>(scratch.slots + kChunkSlots * kSlotBytes);
   scratch.sums[1] = scratch.sums[0] + 2 * kChunkSums;
   std::int64_t slots = 0;
   for (std::int64_t i = 0; i < call.part_count; ++i) slots += (call.parts[i].count + 1) / 2 * 2;
   ChunkFold pending{};
   pending.sums = scratch.sums[1];
+  const std::int64_t column_bytes = tile_rows * kMostTerms * kTileBytes / kTileColumns;
+  const bool keeps = kept_terms(call.rows, columns);
+  const bool kept = keeps && *call.kept_row == call.first_row;
+  *call.kept_row = keeps ? call.first_row : -1;
   load_tile_config();
   for (std::int64_t begin = 0; begin < columns; begin += kChunkBlock) {
     ChunkBlock block{};
     block.begin = begin;
     block.depth = (smaller(kChunkBlock, columns - begin) + kTileColumns - 1) / kTileColumns;
-    block.x = scratch.x;
+    std::byte* x = scratch.x + (keeps ? begin * column_bytes : 0);
+    block.x = x;
     block.x_stride = block.depth * kMostTerms * kTileBytes;
-    write_x_tiles<kMostTerms, true>(call, columns, begin, block.depth, scratch.x);
+    if (!kept) write_x_tiles<kMostTerms, true>(call, columns, begin, block.depth, x);
     asm volatile("" ::: "memory");
     for (; block.row < call.rows; block.row += 2 * kTileSide, block.x += 2 * block.x_stride) {
       const bool unpack = block.row == 0 || slots > kChunkSlots;
@@ -336,10 +371,8 @@ void multiply_chunk_tiles(const PanelCall& call) {
   _tile_release();
 }
 
-inline std::int64_t chunk_scratch_bytes(std::int64_t rows) {
-  const std::int64_t tile_rows = (rows + kTileSide - 1) / kTileSide;
-  return tile_rows * kBlockDepth * kMostTerms * kTileBytes + kChunkSlots * kSlotBytes +
-         16 * kTileBytes;
+inline std::int64_t chunk_scratch_bytes(std::int64_t rows, std::int64_t columns) {
+  return x_term_bytes(rows, columns) + kChunkSlots * kSlotBytes + 16 * kTileBytes;
 }
 
 }  // namespace

@@ -77,7 +77,11 @@ struct PanelCall {
   std::int64_t out_stride;
   const PanelPart* parts;
   std::int64_t part_count;
-  std::byte* scratch;  ///< of this worker, 64-byte aligned
+  std::byte* scratch;      ///< of this worker, 64-byte aligned
+  std::int64_t first_row;  ///< where `x` begins in the rows that the caller multiplies
+  /// What the scratch keeps from this worker's call before: a form of the rows from this one, as
+  /// many columns; -1: nothing. To be kept up by functions that use the scratch.
+  std::int64_t* kept_row;
 };
 
 /// act(gate + gate_bias) * (up + up_bias); biases may be null.

@@ -59,13 +59,15 @@ class PanelLinear final : public CpuKernel {
     TENON_ASSERT(static_cast<std::int64_t>(step.workspace.size()) >= call.space.total);
     prepare_x(call, rows, step.pool);
     const JobShape shape = plan_.jobs(rows, step.pool.size());
+    for (int worker = 0; worker < step.pool.size(); ++worker)
+      *kept_row(call, worker_space(call, worker)) = -1;
     step.pool.run(shape.jobs * shape.tiles, [&](std::int64_t index, int worker) {
       const std::int64_t tile = index % shape.tiles;
       const std::int64_t unit = index / shape.tiles * shape.job_units;
       const std::int64_t row = tile * shape.tile_rows;
       const Block block{row, std::min(shape.tile_rows, rows - row), unit,
                         std::min(shape.job_units, plan_.units() - unit)};
-      std::byte* own = call.workspace + call.space.workers + worker * call.space.worker_bytes;
+      std::byte* own = worker_space(call, worker);
       if (plan_.gated())
         run_gated(call, block, own);
       else
@@ -88,6 +90,13 @@ class PanelLinear final : public CpuKernel {
     std::int64_t unit;
     std::int64_t units;
   };
+
+  static std::byte* worker_space(const Call& call, int worker) {
+    return call.workspace + call.space.workers + worker * call.space.worker_bytes;
+  }
+  static std::int64_t* kept_row(const Call& call, std::byte* own) {
+    return reinterpret_cast<std::int64_t*>(own + call.space.kept_row);
+  }
 
   std::size_t sums_index(const PanelMatrix& m) const {
     const auto chunks = plan_.sum_chunks();
@@ -147,7 +156,9 @@ class PanelLinear final : public CpuKernel {
                           .out_stride = out_stride,
                           .parts = parts.data(),
                           .part_count = static_cast<std::int64_t>(parts.size()),
-                          .scratch = own});
+                          .scratch = own,
+                          .first_row = block.row,
+                          .kept_row = kept_row(call, own)});
   }
 
   /// Sums of a part times the scales of its rows, where those are no part of its panels, and of

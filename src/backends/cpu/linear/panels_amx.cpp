@@ -31,10 +31,12 @@ void multiply_exact(const PanelCall& call) {
     run.part_count = 0;
     for (; i < call.part_count && has_chunk_tiles(*call.parts[i].matrix) == chunks; ++i)
       ++run.part_count;
-    if (chunks)
+    if (chunks) {
       multiply_chunk_tiles(run);
-    else
+    } else {
+      *call.kept_row = -1;  // its terms are about to be written over
       multiply_tiles<kMostTerms>(run);
+    }
   }
 }
 
@@ -49,10 +51,10 @@ void multiply_amx(const PanelCall& call) {
 }
 
 template <int kXTerms>
-std::int64_t scratch_bytes(std::int64_t rows, std::int64_t /*columns*/) {
+std::int64_t scratch_bytes(std::int64_t rows, std::int64_t columns) {
   const std::int64_t bytes = tile_scratch_bytes<kXTerms>(rows);
   if (kXTerms != kMostTerms) return bytes;
-  const std::int64_t chunks = chunk_scratch_bytes(rows);
+  const std::int64_t chunks = chunk_scratch_bytes(rows, columns);
   return bytes > chunks ? bytes : chunks;
 }
 
