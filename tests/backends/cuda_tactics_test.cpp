@@ -234,11 +234,11 @@ TEST(CudaTactics, EveryWayGivesTheSame) {
                            {"int8 group row scale float32", {96, 32, 40}},
                            {"int8 group row scale float32", {88}, true}};
   for (const WayCase& c : cases)
-    for (const std::int64_t rows : {1, 5, 16, 33, 70}) {
+    for (const std::int64_t rows : {1, 5, 16, 33, 60, 70}) {
       const Linear op{.segments = static_cast<int>(c.widths.size()), .has_bias = c.bias};
       auto routes = compare_ways(op, c, rows, DataType::kBFloat16);
       // Dequantizing rounds, and few rows are multiplied without it.
-      const bool blas = c.form == "bfloat16" || rows > 16;
+      const bool blas = c.form == "bfloat16" || rows > 48;
       EXPECT_EQ(routes[Route::kProducts] > 0, blas) << label_of(c);
       EXPECT_EQ(routes[Route::kJoined] > 0, blas && c.widths.size() > 1) << label_of(c);
       EXPECT_EQ(routes[Route::kStream] > 0, rows <= 64) << label_of(c);
@@ -248,12 +248,12 @@ TEST(CudaTactics, EveryWayGivesTheSame) {
 TEST(CudaTactics, EveryWayOfGatesAndOfFloat8InputsGivesTheSame) {
   TENON_NEEDS_GPU();
   if (!test_features().cublaslt) GTEST_SKIP() << "NOT TESTED: " << test_features().cublaslt_missing;
-  for (const std::int64_t rows : {1, 16, 33}) {
+  for (const std::int64_t rows : {1, 16, 60}) {
     const GatedLinear gated{.kind = ActivationKind::kSilu};
     for (const char* form : {"bfloat16", "int8 group row scale float32"})
       EXPECT_EQ(compare_ways(gated, {form, {88, 88}, false, true}, rows,
                              DataType::kBFloat16)[Route::kProducts] > 0,
-                std::string(form) == "bfloat16" || rows > 16);
+                std::string(form) == "bfloat16" || rows > 48);
     if (test_features().capability < 89) continue;
     const char* const scaled = "float8_e4m3 group row scale float32";
     EXPECT_GT(compare_ways(gated, {scaled, {88, 88}, false, true}, rows,

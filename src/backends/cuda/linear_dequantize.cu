@@ -15,21 +15,22 @@ template <CodeKind kKind>
 __global__ void __launch_bounds__(kThreads)
     dequantize_kernel(PackedMatrix m, std::int64_t begin, std::int64_t rows, __nv_bfloat16* out) {
   constexpr int kLine = kLineColumns<kKind>;
-  const std::int64_t pieces = m.row_bytes / 16;
-  const std::int64_t at = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
-  if (at >= rows * pieces) return;
-  const std::int64_t row = at / pieces;
-  const int lane = static_cast<int>(at % 4);
-  const std::int64_t line = at % pieces / 4;
+  // 32 bits: what is dequantized at a time fits in L2, and a device divides 64 bits slowly.
+  const auto pieces = static_cast<std::uint32_t>(m.row_bytes / 16);
+  const std::uint32_t at = blockIdx.x * kThreads + threadIdx.x;
+  if (at >= static_cast<std::uint32_t>(rows) * pieces) return;
+  const std::uint32_t row = at / pieces;
+  const std::uint32_t piece = at - row * pieces;
+  const auto lane = static_cast<std::int32_t>(piece % 4);
+  const auto line = static_cast<std::int32_t>(piece / 4);
   const std::int64_t source = begin + row;
   const float bias = kKind == CodeKind::kInt4 ? __uint_as_float(m.code_offset << 16) : 0.F;
-  const uint4 raw =
-      *reinterpret_cast<const uint4*>(m.codes + source * m.row_bytes + at % pieces * 16);
+  const uint4 raw = *reinterpret_cast<const uint4*>(m.codes + source * m.row_bytes + piece * 16);
 #pragma unroll
   for (int run = 0; run < kLine / 32; ++run) {
-    const std::int64_t column = line * kLine + run * 32 + lane * 8;
+    const std::int32_t column = line * kLine + run * 32 + lane * 8;
     if (column >= m.columns) continue;
-    const std::int64_t group = m.step == ScaleStep::kRow   ? 0
+    const std::int32_t group = m.step == ScaleStep::kRow   ? 0
                                : m.step == ScaleStep::kRun ? column / 32
                                                            : column / 128 >> m.line_shift;
     const std::int64_t entry = source * m.scale_stride + group;
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(kThreads)
       words[i] = bits_of(__floats2bfloat162_rn((two.x - bias) * scale + minimum,
                                                (two.y - bias) * scale + minimum));
     }
-    *reinterpret_cast<uint4*>(out + row * m.columns + column) = eight;
+    *reinterpret_cast<uint4*>(out + static_cast<std::int64_t>(row) * m.columns + column) = eight;
   }
 }
 

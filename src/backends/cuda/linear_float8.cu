@@ -3,6 +3,7 @@
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/device/activate.h"
 #include "backends/cuda/device/element.h"
+#include "backends/cuda/device/four_elements.cuh"
 #include "backends/cuda/device/reduce.h"
 #include "backends/cuda/linear_float8.h"
 
@@ -12,46 +13,82 @@ namespace {
 constexpr int kThreads = 256;
 constexpr float kLargest = 448.F;
 
-// First column, within its line of 64, of word `word` (0 … 15) of packed fp8: linear_packed.h.
-__device__ __forceinline__ int column_of_word(int word) {
-  const int lane = word / 4;
-  const int part = word % 4;
-  return 32 * (part / 2) + 8 * lane + 4 * (part % 2);
+constexpr int kKept = 8;  // eights of a row that a thread keeps in registers
+
+// Which two words of a packed row (linear_packed.h) hold columns 8 eight … 8 eight + 7.
+__device__ __forceinline__ int words_of(int eight) {
+  return eight / 8 * 16 + eight % 4 * 4 + eight % 8 / 4 * 2;
 }
 
 __device__ __forceinline__ std::uint8_t code_of(float x, float divisor) {
   return __nv_cvt_float_to_fp8(__fdiv_rn(x, divisor), __NV_SATFINITE, __NV_E4M3);
 }
 
-// A block has a row.
+__device__ __forceinline__ float largest_of(const uint4& eight) {
+  const auto* const x = reinterpret_cast<const __nv_bfloat162*>(&eight);
+  float largest = 0.F;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 two = __bfloat1622float2(x[i]);
+    largest = fmaxf(largest, fmaxf(fabsf(two.x), fabsf(two.y)));
+  }
+  return largest;
+}
+
+__device__ __forceinline__ void write_codes(const Float8Rows& a, std::int64_t row, int eight,
+                                            const uint4& raw, float divisor) {
+  const auto* const x = reinterpret_cast<const __nv_bfloat16*>(&raw);
+  if (a.row_bytes == 0) {
+    uint4 out;
+    auto* const codes = reinterpret_cast<__nv_bfloat16*>(&out);
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      codes[i] = __float2bfloat16_rn(
+          fp8_to_float(code_of(__bfloat162float(x[i]), divisor), __NV_E4M3));  // exact
+    reinterpret_cast<uint4*>(static_cast<__nv_bfloat16*>(a.codes) + row * a.columns)[eight] = out;
+    return;
+  }
+  std::uint32_t words[2] = {0, 0};
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+    words[i / 4] |= static_cast<std::uint32_t>(code_of(__bfloat162float(x[i]), divisor))
+                    << (i % 4 * 8);
+  auto* const codes = static_cast<std::uint8_t*>(a.codes) + row * a.row_bytes;
+  *reinterpret_cast<uint2*>(codes + words_of(eight) * 4) = make_uint2(words[0], words[1]);
+}
+
+// A block has a row, a thread eight neighbouring columns at a time; most rows are read once.
 __global__ void __launch_bounds__(kThreads) round_rows_kernel(Float8Rows a) {
   __shared__ float shared[kThreads / 32];
   const std::int64_t row = blockIdx.x;
-  const auto* const x = static_cast<const __nv_bfloat16*>(a.x) + row * a.columns;
+  const auto* const x =
+      reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(a.x) + row * a.columns);
+  const int eights = static_cast<int>(a.columns / 8);
+  uint4 kept[kKept];
   float largest = 0.F;
-  for (std::int64_t i = threadIdx.x; i < a.columns; i += kThreads)
-    largest = fmaxf(largest, fabsf(__bfloat162float(x[i])));
+#pragma unroll
+  for (int i = 0; i < kKept; ++i) {
+    const int at = static_cast<int>(threadIdx.x) + i * kThreads;
+    kept[i] = make_uint4(0, 0, 0, 0);
+    if (at < eights) kept[i] = x[at];
+  }
+#pragma unroll
+  for (int i = 0; i < kKept; ++i) largest = fmaxf(largest, largest_of(kept[i]));
+  for (int at = static_cast<int>(threadIdx.x) + kKept * kThreads; at < eights; at += kThreads)
+    largest = fmaxf(largest, largest_of(x[at]));
   const float scale = __fdiv_rn(block_max<kThreads>(largest, shared), kLargest);
   if (threadIdx.x == 0) a.scales[row] = scale;
   const float divisor = scale == 0.F ? 1.F : scale;
-  if (a.row_bytes == 0) {
-    auto* const codes = static_cast<__nv_bfloat16*>(a.codes) + row * a.columns;
-    for (std::int64_t i = threadIdx.x; i < a.columns; i += kThreads)
-      codes[i] = __float2bfloat16_rn(
-          fp8_to_float(code_of(__bfloat162float(x[i]), divisor), __NV_E4M3));  // exact
-    return;
+#pragma unroll
+  for (int i = 0; i < kKept; ++i) {
+    const int at = static_cast<int>(threadIdx.x) + i * kThreads;
+    if (at < eights) write_codes(a, row, at, kept[i], divisor);
   }
-  auto* const words =
-      reinterpret_cast<std::uint32_t*>(static_cast<std::uint8_t*>(a.codes) + row * a.row_bytes);
-  for (std::int64_t w = threadIdx.x; w < a.row_bytes / 4; w += kThreads) {
-    const std::int64_t column = w / 16 * 64 + column_of_word(static_cast<int>(w % 16));
-    std::uint32_t word = 0;
-    // Columns are a multiple of 8: a word is there as a whole.
-    for (int i = 0; i < 4 && column < a.columns; ++i)
-      word |= static_cast<std::uint32_t>(code_of(__bfloat162float(x[column + i]), divisor))
-              << (8 * i);
-    words[w] = word;
-  }
+  for (int at = static_cast<int>(threadIdx.x) + kKept * kThreads; at < eights; at += kThreads)
+    write_codes(a, row, at, x[at], divisor);
+  // The last line's columns past the last.
+  for (int at = eights + static_cast<int>(threadIdx.x); at < a.row_bytes / 8; at += kThreads)
+    write_codes(a, row, at, make_uint4(0, 0, 0, 0), divisor);
 }
 
 __device__ __forceinline__ float finished(const Float8Epilogue& a, std::int64_t row,
@@ -74,6 +111,34 @@ __global__ void __launch_bounds__(kThreads) epilogue_kernel(const Float8Epilogue
   store(out.data, out.type, row * out.width + column - out.begin, y);
 }
 
+__device__ __forceinline__ float4 finished_four(const Float8Epilogue& a, std::int64_t row,
+                                                std::int64_t column) {
+  float4 y = load_four(a.sums, row * a.width + column);
+  if (a.w_scales != nullptr) y = multiplied(y, load_four(a.w_scales, column));
+  const float scale = a.x_scales[row];
+  y = multiplied(y, make_float4(scale, scale, scale, scale));
+  return a.bias == nullptr ? y : added(y, load_four(a.bias, column));
+}
+
+// The same, four columns a thread.
+__global__ void __launch_bounds__(kThreads) epilogue_fours_kernel(const Float8Epilogue a) {
+  const std::int64_t column = 4 * (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x);
+  const std::int64_t row = blockIdx.y;
+  if (column >= (a.gated ? a.width / 2 : a.width)) return;
+  float4 y = finished_four(a, row, column);
+  if (a.gated) y = gated_four(a.kind, y, finished_four(a, row, a.width / 2 + column));
+  int s = 0;
+  while (s + 1 < a.segments && column >= a.out[s + 1].begin) ++s;
+  const GemvOutput& out = a.out[s];
+  store_four(out.data, out.type, row * out.width + column - out.begin, y);
+}
+
+bool has_fours(const Float8Epilogue& a) {
+  bool fours = a.width % (a.gated ? 8 : 4) == 0;
+  for (int s = 0; s < a.segments; ++s) fours = fours && a.out[s].width % 4 == 0;
+  return fours;
+}
+
 }  // namespace
 
 void launch_round_rows(const Float8Rows& rows, cudaStream_t stream) {
@@ -85,9 +150,14 @@ void launch_round_rows(const Float8Rows& rows, cudaStream_t stream) {
 void launch_float8_epilogue(const Float8Epilogue& epilogue, cudaStream_t stream) {
   const std::int64_t columns = epilogue.gated ? epilogue.width / 2 : epilogue.width;
   if (epilogue.rows == 0 || columns == 0) return;
-  const dim3 grid(static_cast<unsigned>((columns + kThreads - 1) / kThreads),
+  const bool fours = has_fours(epilogue);
+  const std::int64_t threads = fours ? columns / 4 : columns;
+  const dim3 grid(static_cast<unsigned>((threads + kThreads - 1) / kThreads),
                   static_cast<unsigned>(epilogue.rows));
-  epilogue_kernel<<<grid, kThreads, 0, stream>>>(epilogue);
+  if (fours)
+    epilogue_fours_kernel<<<grid, kThreads, 0, stream>>>(epilogue);
+  else
+    epilogue_kernel<<<grid, kThreads, 0, stream>>>(epilogue);
   check_launch("float8_epilogue");
 }
 

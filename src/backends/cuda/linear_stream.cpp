@@ -14,8 +14,8 @@
 namespace tenon::cuda {
 namespace {
 
-constexpr std::int64_t kStreamRows = 2;         // of 16-bit matrices: more go to cuBLASLt
-constexpr std::int64_t kPackedStreamRows = 16;  // of others: dequantizing is worth it beyond
+constexpr std::int64_t kStreamRows = 8;         // of 16-bit matrices: more go to cuBLASLt
+constexpr std::int64_t kPackedStreamRows = 48;  // of others: dequantizing is worth it beyond
 constexpr std::int64_t kMostStreamRows = 64;    // that are tried where tactics are measured
 constexpr int kManyBlocksWarps = 4;             // of a block, where many share a multiprocessor
 constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;  // dequantized at a time: fits in L2

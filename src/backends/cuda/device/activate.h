@@ -26,4 +26,10 @@ __device__ inline float activate(ActivationKind kind, float x) {
   return x;
 }
 
+/// Activated gates times ups.
+__device__ inline float4 gated_four(ActivationKind kind, float4 gate, float4 up) {
+  return make_float4(activate(kind, gate.x) * up.x, activate(kind, gate.y) * up.y,
+                     activate(kind, gate.z) * up.z, activate(kind, gate.w) * up.w);
+}
+
 }  // namespace tenon::cuda

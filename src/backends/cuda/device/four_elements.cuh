@@ -23,6 +23,16 @@ __device__ __forceinline__ float4 load_four(const void* data, DataType type, std
   return make_float4(low.x, low.y, high.x, high.y);
 }
 
+__device__ __forceinline__ float4 load_four(const float* data, std::int64_t at) {
+  return *reinterpret_cast<const float4*>(data + at);
+}
+__device__ __forceinline__ float4 added(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+__device__ __forceinline__ float4 multiplied(float4 a, float4 b) {
+  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+
 /// float32, or rounded to nearest even: float16 or bfloat16.
 __device__ __forceinline__ void store_four(void* data, DataType type, std::int64_t at, float4 x) {
   if (type == DataType::kFloat32) {

@@ -4,6 +4,7 @@
 #include "backends/cuda/cuda_api.h"
 #include "backends/cuda/device/activate.h"
 #include "backends/cuda/device/element.h"
+#include "backends/cuda/device/four_elements.cuh"
 
 namespace tenon::cuda {
 namespace {
@@ -35,6 +36,21 @@ __global__ void __launch_bounds__(kThreads)
   store(out, out_type, row * width + i, activate(kind, gate) * up);
 }
 
+// The same, four columns a thread.
+__global__ void __launch_bounds__(kThreads)
+    gate_fours_kernel(ActivationKind kind, const void* both, DataType both_type,
+                      const float* gate_bias, const float* up_bias, void* out, DataType out_type,
+                      std::int64_t width) {
+  const std::int64_t i = 4 * (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x);
+  if (i >= width) return;
+  const std::int64_t row = blockIdx.y;
+  float4 gate = load_four(both, both_type, row * 2 * width + i);
+  float4 up = load_four(both, both_type, (row * 2 + 1) * width + i);
+  if (gate_bias != nullptr) gate = added(gate, load_four(gate_bias, i));
+  if (up_bias != nullptr) up = added(up, load_four(up_bias, i));
+  store_four(out, out_type, row * width + i, gated_four(kind, gate, up));
+}
+
 }  // namespace
 
 void launch_add_bias(void* y, DataType type, const float* bias, std::int64_t rows,
@@ -48,8 +64,12 @@ void launch_gate(ActivationKind kind, const void* both, DataType both_type, cons
                  const float* up_bias, void* out, DataType out_type, std::int64_t rows,
                  std::int64_t width, cudaStream_t stream) {
   if (rows == 0 || width == 0) return;
-  gate_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(kind, both, both_type, gate_bias,
-                                                             up_bias, out, out_type, width);
+  if (width % 4 == 0)
+    gate_fours_kernel<<<grid_of(rows, width / 4), kThreads, 0, stream>>>(
+        kind, both, both_type, gate_bias, up_bias, out, out_type, width);
+  else
+    gate_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(kind, both, both_type, gate_bias,
+                                                               up_bias, out, out_type, width);
   check_launch("gate");
 }
 
