@@ -12,11 +12,11 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads)
     embedding_kernel(QuantizedWeight table, const std::int32_t* ids, std::int64_t row_begin,
                      void* out, DataType type) {
+  const std::int64_t i = blockIdx.y * static_cast<std::int64_t>(kThreads) + threadIdx.x;
+  if (i >= table.columns) return;
   const std::int64_t row = ids[blockIdx.x] - row_begin;
   const bool mine = row >= 0 && row < table.rows;
-  const std::int64_t first = blockIdx.x * table.columns;
-  for (std::int64_t i = threadIdx.x; i < table.columns; i += kThreads)
-    store(out, type, first + i, mine ? element(table, row, i) : 0.F);
+  store(out, type, blockIdx.x * table.columns + i, mine ? element(table, row, i) : 0.F);
 }
 
 class EmbeddingPlain final : public CudaKernel {
@@ -27,9 +27,11 @@ class EmbeddingPlain final : public CudaKernel {
               const StepContext& step) const override {
     const std::int64_t tokens = inputs[0].elements();
     if (tokens == 0) return;
-    embedding_kernel<<<static_cast<unsigned>(tokens), kThreads, 0, step.stream>>>(
-        table_, inputs[0].as<const std::int32_t>(), op_.row_begin, outputs[0].data,
-        outputs[0].dtype);
+    const dim3 grid(static_cast<unsigned>(tokens),
+                    static_cast<unsigned>((table_.columns + kThreads - 1) / kThreads));
+    embedding_kernel<<<grid, kThreads, 0, step.stream>>>(table_, inputs[0].as<const std::int32_t>(),
+                                                         op_.row_begin, outputs[0].data,
+                                                         outputs[0].dtype);
     check_launch("embedding_plain");
   }
 

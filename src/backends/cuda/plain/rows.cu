@@ -23,23 +23,25 @@ struct Move {
 
 __global__ void __launch_bounds__(kThreads) move_kernel(Move m) {
   const std::int64_t row = blockIdx.x;
+  const std::int64_t i = blockIdx.y * static_cast<std::int64_t>(kThreads) + threadIdx.x;
+  if (i >= m.width) return;
   const std::int64_t source = m.index == nullptr ? row : m.index[row];
   const bool there = source >= 0 && source < m.from_rows;
-  for (std::int64_t i = threadIdx.x; i < m.width; i += kThreads) {
-    if (m.to_type == DataType::kInt32) {
-      const auto* from = static_cast<const std::int32_t*>(m.from);
-      static_cast<std::int32_t*>(m.to)[row * m.to_stride + i] =
-          there ? from[source * m.from_stride + i] : 0;
-      continue;
-    }
-    const float x = there ? load(m.from, m.from_type, source * m.from_stride + i) : 0.F;
-    store(m.to, m.to_type, row * m.to_stride + i, x);
+  if (m.to_type == DataType::kInt32) {
+    const auto* from = static_cast<const std::int32_t*>(m.from);
+    static_cast<std::int32_t*>(m.to)[row * m.to_stride + i] =
+        there ? from[source * m.from_stride + i] : 0;
+    return;
   }
+  const float x = there ? load(m.from, m.from_type, source * m.from_stride + i) : 0.F;
+  store(m.to, m.to_type, row * m.to_stride + i, x);
 }
 
 void move(const Move& m, cudaStream_t stream) {
   if (m.rows == 0 || m.width == 0) return;
-  move_kernel<<<static_cast<unsigned>(m.rows), kThreads, 0, stream>>>(m);
+  const dim3 grid(static_cast<unsigned>(m.rows),
+                  static_cast<unsigned>((m.width + kThreads - 1) / kThreads));
+  move_kernel<<<grid, kThreads, 0, stream>>>(m);
   check_launch("rows_plain");
 }
 
