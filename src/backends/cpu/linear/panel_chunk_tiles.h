@@ -6,10 +6,11 @@
 // columns take 3 tile products (the terms of x) where panel_tiles.h, whose weights are scaled first
 // and want up to three terms, takes 5 or 6, and unpacking 32 nibbles is a shift and a permute.
 //
-// Loops: K blocks of 128 columns; per two tiles of rows (24 KB of terms, in L1) all pairs of
-// panels; a pair is unpacked when the first rows need it. A chunk's 2 x 2 tiles of sums go to a
-// buffer, and are folded into the caller's while the tile unit is at the next chunk: 12 products of
-// 16 cycles against 64 vectors of three loads, two FMAs and a store.
+// Loops: K blocks of 64 columns; per two tiles of rows (12 KB of terms, in L1) all pairs of panels;
+// a pair is unpacked when the first rows need it. Chunks' 2 x 2 tiles of sums go to a buffer, and
+// are folded into the caller's while the tile unit is at the next pair. Per chunk of 32 columns and
+// 2 x 2 tiles: 12 products of 16 cycles, and about 60 cycles more to store the sums, which nothing
+// hides (measured); folding and unpacking hide in part.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
