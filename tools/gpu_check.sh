@@ -169,33 +169,33 @@ speed_row() {
   # shellcheck disable=SC2254 # a pattern on purpose
   case $name in ${ROWS:-*}) ;; *) return 0 ;; esac
   "$root/tools/bench_results.py" record --runs 1 "$file" "$name" -- "$bin/tenon" bench "$mode" "$shape" \
-    --load_format dummy --device cuda --memory_bandwidth 4650 --runs 3 "$@" >"$logs/$name.log" 2>&1 ||
+    --load_format dummy --device cuda --memory_bandwidth 4650 --tactics refresh --runs "${RUNS:-3}" "$@" >"$logs/$name.log" 2>&1 ||
     { failed=1; tail -5 "$logs/$name.log"; }
   table+=("$(printf '%-22s %s' "$name" "$(grep -E '^output |^decode step' "$logs/$name.log" | tr -s ' ' | tr '\n' ';')")")
 }
 
 speed() { # file
-  local quantization name
+  local fp8=(--quantization FP8 --activation_dtype float8_e4m3)
+  local one=(latency --num_requests 3 --input_mean 128 --output_mean 128 --max_num_tokens 2048)
+  local short=(throughput --num_requests 1024 --input_mean 128 --output_mean 128 --max_batch_size 512
+    --max_num_tokens 4096)
+  local even=(throughput --num_requests 256 --input_mean 1000 --output_mean 1000 --max_batch_size 256
+    --max_num_tokens 4096)
+  local long=(throughput --num_requests 256 --input_mean 2048 --output_mean 128 --max_batch_size 256
+    --max_num_tokens 4096)
   failed=0
   nvidia-smi -L || return 1
-  for quantization in none FP8 W8A16 W4A16; do
-    name=${quantization,,}
-    local form=()
-    [ $quantization = none ] || form=(--quantization "$quantization")
-    speed_row "$1" "decode-1-$name" latency --num_requests 3 --input_mean 128 --output_mean 128 \
-      --max_num_tokens 2048 "${form[@]}"
-  done
-  for quantization in none FP8; do
-    name=${quantization,,}
-    local form=()
-    [ $quantization = none ] || form=(--quantization "$quantization")
-    speed_row "$1" "128-128-$name" throughput --num_requests 1536 --input_mean 128 --output_mean 128 \
-      --max_batch_size 512 --max_num_tokens 4096 "${form[@]}"
-    speed_row "$1" "1000-1000-$name" throughput --num_requests 320 --input_mean 1000 --output_mean 1000 \
-      --max_batch_size 256 --max_num_tokens 4096 "${form[@]}"
-    speed_row "$1" "2048-128-$name" throughput --num_requests 384 --input_mean 2048 --output_mean 128 \
-      --max_batch_size 256 --max_num_tokens 4096 "${form[@]}"
-  done
+  speed_row "$1" decode-1-bf16 "${one[@]}"
+  speed_row "$1" decode-1-fp8 "${one[@]}" --quantization FP8
+  speed_row "$1" decode-1-int8 "${one[@]}" --quantization W8A16
+  speed_row "$1" decode-1-int4 "${one[@]}" --quantization W4A16
+  speed_row "$1" 128-128-bf16 "${short[@]}"
+  speed_row "$1" 128-128-fp8 "${short[@]}" "${fp8[@]}"
+  speed_row "$1" 1000-1000-bf16 "${even[@]}"
+  speed_row "$1" 1000-1000-fp8 "${even[@]}" "${fp8[@]}"
+  speed_row "$1" 1000-1000-fp8-cache "${even[@]}" "${fp8[@]}" --kv_cache_dtype float8_e4m3
+  speed_row "$1" 2048-128-bf16 "${long[@]}"
+  speed_row "$1" 2048-128-fp8 "${long[@]}" "${fp8[@]}"
   printf '%s\n' "${table[@]}"
   return $failed
 }

@@ -166,12 +166,16 @@ struct DecodeBlock {
   std::int32_t group;       // heads of a key-value head
   std::int32_t row_blocks;  // pairs that one key-value head makes
 
-  __device__ std::int32_t kv_head(const DecodeWalk& w) const { return w.head / row_blocks; }
+  // Groups of up to eight heads make one pair each (decode_rows()): no divisions.
+  static constexpr bool kOnePair = kMostRows == 8;
+  __device__ std::int32_t kv_head(const DecodeWalk& w) const {
+    return kOnePair ? w.head : w.head / row_blocks;
+  }
   __device__ std::int32_t first_head(const DecodeWalk& w) const {
-    return kv_head(w) * group + w.head % row_blocks * kMostRows;
+    return kOnePair ? w.head * group : kv_head(w) * group + w.head % row_blocks * kMostRows;
   }
   __device__ std::int32_t rows(const DecodeWalk& w) const {
-    return min(kMostRows, group - w.head % row_blocks * kMostRows);
+    return kOnePair ? group : min(kMostRows, group - w.head % row_blocks * kMostRows);
   }
   __device__ std::int32_t first_place(const DecodeWalk& w) const {
     return (w.sequence.span.first() + w.tile) * kDecodeTile + warp * kTokens;

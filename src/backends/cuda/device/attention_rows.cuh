@@ -12,14 +12,14 @@ namespace tenon::cuda {
 
 inline constexpr float kLog2E = 1.4426950408889634F;
 
-/// CacheLayer::row_of, without the 64-bit divisions that a device has no instruction for.
+/// CacheLayer::row_of, without the divisions that a device has no instruction for: a block has 16,
+/// 32, 64 or 128 tokens (engine/cache_size.h).
 __device__ inline std::int64_t cache_row(const CacheLayer& layer, std::int32_t slot,
                                          std::int32_t place, std::int32_t head) {
   const auto at = static_cast<std::uint32_t>(place);
-  const auto tokens = static_cast<std::uint32_t>(layer.block_tokens);
-  const std::uint32_t block = at / tokens;
+  const std::uint32_t block = at >> (31 - __clz(layer.block_tokens));
   return layer.row(layer.tables[static_cast<std::int64_t>(slot) * layer.table_stride + block], head,
-                   static_cast<std::int32_t>(at - block * tokens));
+                   static_cast<std::int32_t>(at & (layer.block_tokens - 1)));
 }
 
 /// Softcap, alibi or a relative bias: scores are more than scaled products.

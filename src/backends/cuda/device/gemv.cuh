@@ -65,6 +65,13 @@ __device__ __forceinline__ void copy_scales(std::uint32_t to, const void* from) 
                  : "memory");
 }
 
+/// Row of the matrix that is the block's row `i`; past the last one, the last.
+__device__ __forceinline__ int gemv_row(const GemvArguments& a, int block, int i) {
+  constexpr int kHalf = kGemvBlockRows / 2;
+  if (!a.gated) return min(block * kGemvBlockRows + i, a.rows - 1);
+  return min(block * kHalf + i % kHalf, a.up_begin - 1) + (i < kHalf ? 0 : a.up_begin);
+}
+
 /// What a lane copies of its warp's next chunk: 16 bytes a line of four rows, the scales of row
 /// r = t for its quad, a part of x. Advances from chunk to chunk.
 template <class Form>
@@ -79,10 +86,7 @@ struct GemvSource {
   static constexpr int kXRows = 32 / kPieces;       // that a warp copies at once
 
   static __device__ __forceinline__ int row_of(const GemvArguments& a, int block, int r) {
-    const int g = threadIdx.x % 32 / 4;
-    if (!a.gated) return min(block * kGemvBlockRows + r * 8 + g, a.rows - 1);
-    return min(block * (kGemvBlockRows / 2) + r % 2 * 8 + g, a.up_begin - 1) +
-           (r < 2 ? 0 : a.up_begin);
+    return gemv_row(a, block, r * 8 + static_cast<int>(threadIdx.x) % 32 / 4);
   }
   __device__ __forceinline__ void enter(const GemvArguments& a, int block, std::int64_t first_x) {
     const int lane = threadIdx.x % 32;
@@ -283,35 +287,61 @@ __device__ __forceinline__ void multiply_stage(const GemvArguments& a, const Gem
   }
 }
 
-// Sum `sum` of a row of the matrix, with what belongs to the whole row.
-__device__ __forceinline__ float finished(const GemvArguments& a, int row, float sum) {
-  if (a.row_scale != nullptr) sum *= a.row_scale[row];
-  return a.bias == nullptr ? sum : sum + a.bias[row];
-}
+/// The output that a thread finishes for each row of x, and what its sums meet. All of it is
+/// weights: asked for at the start, so that it is near at the end.
+struct GemvFinish {
+  int row = 0;   ///< of the block's outputs
+  int at = 0;    ///< row of the matrix
+  int rows = 0;  ///< outputs of a block, a power of two
+  float scale = 1.F;
+  float bias = 0.F;
+  float up_scale = 1.F;
+  float up_bias = 0.F;
 
-// The warps' sums, added in their order; then bias, activation and rounding. `sums`:
+  static __device__ __forceinline__ void ask(const GemvArguments& a, int block) {
+    if (threadIdx.x >= kGemvBlockRows) return;
+    const int row = gemv_row(a, block, static_cast<int>(threadIdx.x));
+    if (a.row_scale != nullptr) asm volatile("prefetch.global.L1 [%0];" ::"l"(a.row_scale + row));
+    if (a.bias != nullptr) asm volatile("prefetch.global.L1 [%0];" ::"l"(a.bias + row));
+  }
+  __device__ __forceinline__ void enter(const GemvArguments& a, int block) {
+    rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
+    row = static_cast<int>(threadIdx.x) & (rows - 1);
+    at = block * rows + row;
+    if (at >= (a.gated ? a.up_begin : a.rows)) return;
+    if (a.row_scale != nullptr) scale = a.row_scale[at];
+    if (a.bias != nullptr) bias = a.bias[at];
+    if (!a.gated) return;
+    if (a.row_scale != nullptr) up_scale = a.row_scale[a.up_begin + at];
+    if (a.bias != nullptr) up_bias = a.bias[a.up_begin + at];
+  }
+};
+
+// The warps' sums, added in their order; then scale, bias, activation and rounding. `sums`:
 // [warps][kBlockRows][width].
-__device__ __forceinline__ void write_outputs(const GemvArguments& a, const float* sums, int width,
-                                              int block, std::int64_t first, int count) {
+__device__ __forceinline__ void write_outputs(const GemvArguments& a, const GemvFinish& finish,
+                                              const float* sums, int width, std::int64_t first,
+                                              int count) {
+  if (finish.at >= (a.gated ? a.up_begin : a.rows)) return;
   const int warps = static_cast<int>(blockDim.x) / 32;
   const auto total = [&](int row, int m) {
     float sum = 0.F;
+#pragma unroll 4
     for (int w = 0; w < warps; ++w) sum += sums[(w * kGemvBlockRows + row) * width + m];
     return sum;
   };
-  const int rows = a.gated ? kGemvBlockRows / 2 : kGemvBlockRows;
-  const int begin = block * rows;
-  const int end = a.gated ? a.up_begin : a.rows;
-  for (int i = threadIdx.x; i < rows * count; i += blockDim.x) {
-    const int m = i / rows;
-    const int row = begin + i % rows;
-    if (row >= end) continue;
-    float y = finished(a, row, total(i % rows, m));
-    if (a.gated) y = activate(a.kind, y) * finished(a, a.up_begin + row, total(rows + i % rows, m));
-    int s = 0;
-    while (s + 1 < a.segments && row >= a.out[s + 1].begin) ++s;
-    const GemvOutput& out = a.out[s];
-    store(out.data, out.type, (first + m) * out.width + row - out.begin, y);
+  int s = 0;
+  while (s + 1 < a.segments && finish.at >= a.out[s + 1].begin) ++s;
+  const GemvOutput& out = a.out[s];
+  const int shift = a.gated ? 4 : 5;
+  static_assert(kGemvBlockRows == 32);
+  for (int m = static_cast<int>(threadIdx.x) >> shift; m < count;
+       m += static_cast<int>(blockDim.x) >> shift) {
+    float y = total(finish.row, m) * finish.scale + finish.bias;
+    if (a.gated)
+      y = activate(a.kind, y) *
+          (total(finish.rows + finish.row, m) * finish.up_scale + finish.up_bias);
+    store(out.data, out.type, (first + m) * out.width + finish.at - out.begin, y);
   }
 }
 
@@ -337,6 +367,7 @@ __global__ void __launch_bounds__(32 * kGemvMostWarps, 1)
   const std::uint32_t ring_address = shared_address(ring);
   GemvSource<Form> source;
   source.enter(a, block, first);
+  GemvFinish::ask(a, block);
   const std::uint32_t odd_rows = source.odd;
   int chunk = source.chunk;
 #pragma unroll 1
@@ -397,7 +428,9 @@ __global__ void __launch_bounds__(32 * kGemvMostWarps, 1)
                                    2 * t) = make_float2(two[0], two[1]);
     }
   __syncthreads();
-  write_outputs(a, sums, kWidth, block, first, count);
+  GemvFinish finish;
+  finish.enter(a, block);
+  write_outputs(a, finish, sums, kWidth, first, count);
 }
 
 /// Launches one form for up to 8, or up to 16 rows of x at a time.
