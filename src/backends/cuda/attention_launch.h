@@ -26,7 +26,7 @@ struct AttentionLaunch {
   std::int32_t multiprocessors = 0;
   std::byte* workspace = nullptr;
   std::uint32_t* arrivals = nullptr;  ///< [kMostDecodeBlocks], zero between launches
-  bool early = false;  ///< decodes: starts while the launch before it still runs
+  bool early = false;                 ///< decodes: starts while the launch before it still runs
   cudaStream_t stream = nullptr;
 };
 
