@@ -66,8 +66,10 @@ class DeviceTensor {
     else if (count > 0)
       std::memcpy(raw.data(), tensor.data(), raw.size());
     memory_ = DeviceBuffer(static_cast<std::int64_t>(raw.size()), "test");
-    if (!raw.empty())
-      check(cudaMemcpy(memory_.data(), raw.data(), raw.size(), cudaMemcpyHostToDevice), "test");
+    if (raw.empty()) return;
+    check(cudaMemcpy(memory_.data(), raw.data(), raw.size(), cudaMemcpyHostToDevice), "test");
+    // A small copy is only on its way by then, and the op's stream does not wait for this one.
+    check(cudaDeviceSynchronize(), "test");
   }
   /// Every byte 0xFF: no numbers.
   DeviceTensor(DataType type, Shape shape) : type_(type), shape_(std::move(shape)) {
