@@ -160,7 +160,7 @@ run_all() {
   return $failed
 }
 
-shape=$root/benchmarks/shapes/llama-3.1-8b
+shape=benchmarks/shapes/llama-3.1-8b # commands are kept as they are run: from the root
 
 # speed_row FILE NAME MODE FLAGS...: median of three runs of `tenon bench`.
 speed_row() {
@@ -184,7 +184,7 @@ speed() { # file
   local long=(throughput --num_requests 256 --input_mean 2048 --output_mean 128 --max_batch_size 256
     --max_num_tokens 4096)
   failed=0
-  nvidia-smi -L || return 1
+  nvidia-smi -L && cd "$root" || return 1
   speed_row "$1" decode-1-bf16 "${one[@]}"
   speed_row "$1" decode-1-fp8 "${one[@]}" --quantization FP8
   speed_row "$1" decode-1-int8 "${one[@]}" --quantization W8A16
@@ -214,7 +214,7 @@ profiled() {
 
 # A step of 32 layers is some 260 launches; the first steps are context and the recording of graphs.
 profile() {
-  nvidia-smi -L && command -v ncu || return 1
+  nvidia-smi -L && command -v ncu && cd "$root" || return 1
   profiled decode-of-1 2000 530 --num_requests 1 --input_mean 128 --output_mean 16
   profiled decode-of-256 4000 600 --num_requests 256 --input_mean 128 --output_mean 24 --max_batch_size 256 \
     --max_num_tokens 4096
@@ -228,9 +228,9 @@ case ${1:-} in
     use_libraries "$2/lib"
     run_all ;;
   speed | profile)
-    bin=$2/bin
-    use_libraries "$2/lib"
-    "$1" "${3:-}" ;;
+    bin=$(realpath "$2")/bin
+    use_libraries "$(realpath "$2")/lib"
+    "$1" "${3:+$(realpath -m "$3")}" ;;
   real)
     bin=$2/bin
     use_libraries "$2/lib"
