@@ -99,11 +99,4 @@ __device__ inline void widen_codes(std::uint32_t codes, std::uint32_t (&r)[2]) {
   WidenCodes<Code, T, kOrder>::run(codes, r);
 }
 
-/// 4 bytes to shared memory; zeros where not `valid`.
-__device__ inline void copy_async_4(std::uint32_t to, const void* from, bool valid) {
-  const int bytes = valid ? 4 : 0;
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes)
-               : "memory");
-}
-
 }  // namespace tenon::cuda

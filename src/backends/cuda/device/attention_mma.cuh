@@ -1,5 +1,5 @@
-// Warp-level building blocks of attention: 16-byte asynchronous copies, matrix fragments and
-// products (m16n8k16, fp32 accumulators), for bfloat16 and float16.
+// Warp-level building blocks of attention: matrix fragments and products (m16n8k16, fp32
+// accumulators), for bfloat16 and float16.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -8,25 +8,9 @@
 
 #include <cstdint>
 
+#include "backends/cuda/device/copy_async.cuh"
+
 namespace tenon::cuda {
-
-__device__ inline std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
-}
-
-/// 16 bytes to shared memory, past the registers and L1; zeros where not `valid`.
-__device__ inline void copy_async(std::uint32_t to, const void* from, bool valid) {
-  const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/// All but the last `kLeft` groups of this thread are there.
-template <int kLeft>
-__device__ inline void wait_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-}
 
 /// Four 8x8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8.
 __device__ inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t address) {

@@ -15,7 +15,7 @@
 #pragma once
 
 #include "backends/cuda/device/activate.h"
-#include "backends/cuda/device/attention_mma.cuh"
+#include "backends/cuda/device/copy_async.cuh"
 #include "backends/cuda/device/dequant.cuh"
 #include "backends/cuda/device/element.h"
 #include "backends/cuda/device/launch_early.cuh"
@@ -55,15 +55,6 @@ struct GemvStage {
   std::uint32_t scale[4][Form::kScaleWords];
   std::uint32_t minimum[4][Form::kScaleWords];
 };
-
-template <int kBytes>
-__device__ __forceinline__ void copy_scales(std::uint32_t to, const void* from) {
-  if constexpr (kBytes == 16)
-    copy_async(to, from, true);
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from), "n"(kBytes)
-                 : "memory");
-}
 
 /// Row of the matrix that is the block's row `i`; past the last one, the last.
 __device__ __forceinline__ int gemv_row(const GemvArguments& a, int block, int i) {
@@ -135,10 +126,11 @@ struct GemvSource {
       if constexpr (Form::kStep == ScaleStep::kLine && !Form::kWideScale) at &= ~1U;
       const std::uint64_t byte = static_cast<std::uint64_t>(at) * kBytes;
       to += 32 * 64 * Form::kLines + lane * Form::kScaleBytes;
-      copy_scales<Form::kScaleBytes>(to, static_cast<const std::uint8_t*>(a.matrix.scale) + byte);
+      copy_async_part<Form::kScaleBytes>(to,
+                                         static_cast<const std::uint8_t*>(a.matrix.scale) + byte);
       if constexpr (Form::kMinimum)
-        copy_scales<Form::kScaleBytes>(to + 32 * Form::kScaleBytes,
-                                       static_cast<const std::uint8_t*>(a.matrix.minimum) + byte);
+        copy_async_part<Form::kScaleBytes>(
+            to + 32 * Form::kScaleBytes, static_cast<const std::uint8_t*>(a.matrix.minimum) + byte);
     }
   }
   /// `count` rows of x of chunk `of`; zeros past the last column.
