@@ -216,9 +216,12 @@ profiled() {
 profile() {
   nvidia-smi -L && command -v ncu && cd "$root" || return 1
   profiled decode-of-1 2000 530 --num_requests 1 --input_mean 128 --output_mean 16
+  profiled decode-of-1-int4 2000 530 --num_requests 1 --input_mean 128 --output_mean 16 --quantization W4A16
   profiled decode-of-256 4000 600 --num_requests 256 --input_mean 128 --output_mean 24 --max_batch_size 256 \
     --max_num_tokens 4096
   profiled context-of-4096 0 700 --num_requests 4 --input_mean 2048 --output_mean 1 --max_num_tokens 4096
+  profiled context-fp8 30 150 --num_requests 4 --input_mean 2048 --output_mean 1 --max_num_tokens 4096 \
+    --quantization FP8 --activation_dtype float8_e4m3
 }
 
 case ${1:-} in

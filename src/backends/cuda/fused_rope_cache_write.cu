@@ -120,9 +120,8 @@ __device__ __forceinline__ std::uint32_t int8_codes(float4 x, float inverse) {
 }
 
 // Float32, as a model that runs in 16 bits holds what is not yet rotated; head sizes and rotated
-// parts that are multiples of 8. A thread has two fours of features of each
-// head that it comes to, four pairs where they are rotated. A token's angles are computed once a
-// block.
+// parts that are multiples of 8. A thread has two fours of features of each head that it comes to,
+// four pairs where they are rotated. A token's angles are computed once a block.
 __global__ void __launch_bounds__(kThreads, kBlocksAtOnce)
     rope_write_fours(const __grid_constant__ RopeWriteArguments r) {
   extern __shared__ __align__(16) Angle angles[];
