@@ -4,19 +4,15 @@
 // device's rate. Random data, several layers in turn so that no cache helps. NAME: kernels whose
 // name contains it.
 // SPDX-License-Identifier: Apache-2.0
-#include <cuda_runtime_api.h>
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "backends/cuda/cuda_kernel.h"
-#include "backends/cuda/step_state.h"
 #include "core/dtype.h"
-#include "core/half.h"
+#include "cuda_bench_rig.h"
 #include "result_log.h"
 
 namespace tenon::bench {
@@ -51,15 +47,21 @@ std::vector<Case> cases() {
     return Case{fmt::format("decode {} x {}", sequences, tokens), times(sequences, tokens - 1),
                 times(sequences, 1)};
   };
-  std::vector<Case> out = {context(16, 1024), context(4, 4096),  context(1, 16384),
-                           decode(64, 4096),  decode(1, 1024),   decode(1, 4096),
-                           decode(1, 32768),  decode(256, 1024), decode(64, 128)};
+  std::vector<Case> out = {context(16, 1024), context(4, 4096), context(1, 16384), decode(64, 4096),
+                           decode(64, 8192),  decode(1, 1024),  decode(1, 4096),   decode(1, 32768),
+                           decode(256, 1024), decode(64, 128)};
   out.push_back(context(4, 4096));
   out.back().name += ", own keys for each head";
   out.back().kv_heads = 32;
   out.push_back(context(4, 4096));
   out.back().name += ", heads of 64";
   out.back().head_dim = 64;
+  for (Case c : {context(4, 4096), decode(64, 4096)}) {
+    c.name += ", heads of 256";
+    c.heads = 16;
+    c.head_dim = 256;
+    out.push_back(c);
+  }
   out.push_back(context(4, 4096));
   out.back().name += ", window 1024";
   out.back().window = 1024;
@@ -102,110 +104,15 @@ double bytes(const Case& c) {  // keys and values once, with their scales; queri
          4 * width * rows * static_cast<double>(c.heads);
 }
 
-Batch batch_of(const Case& c) {
-  Batch batch;
-  batch.token_begin = {0};
-  for (std::size_t s = 0; s < c.cached.size(); ++s) {
-    batch.slots.push_back(static_cast<std::int32_t>(s));
-    batch.cached_tokens.push_back(c.cached[s]);
-    batch.sequence_length.push_back(c.cached[s] + c.fresh[s]);
-    batch.sample_row.push_back(-1);
-    for (std::int32_t i = 0; i < c.fresh[s]; ++i) {
-      batch.token_ids.push_back(1);
-      batch.positions.push_back(c.cached[s] + i);
-    }
-    batch.token_begin.push_back(batch.token_begin.back() + c.fresh[s]);
-  }
-  return batch;
-}
-
-constexpr std::int64_t kRandom = std::int64_t{1} << 22;  // numbers made once
-
-// bfloat16, or codes of a cache in 8 bits.
-std::vector<std::byte> random_block(DataType type) {
-  std::vector<float> numbers(kRandom);
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  for (float& x : numbers) x = normal(random);
-  std::vector<std::byte> out(numbers.size() * size_of(type));
-  if (type != DataType::kInt8) {
-    convert_from_float(type, numbers.data(), out.data(), numbers.size());
-    return out;
-  }
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = static_cast<std::byte>(static_cast<int>(std::clamp(32 * numbers[i], -127.F, 127.F)));
-  return out;
-}
-
-void fill_randomly(std::byte* to, std::int64_t bytes, DataType type = DataType::kBFloat16) {
-  static std::map<DataType, std::vector<std::byte>> blocks;
-  std::vector<std::byte>& block = blocks[type];
-  if (block.empty()) block = random_block(type);
-  const auto size = static_cast<std::int64_t>(block.size()) - 2 * 1021;
-  for (std::int64_t at = 0; at < bytes; at += size)
-    check(cudaMemcpy(to + at, block.data() + 2 * (at / size % 1021),
-                     static_cast<std::size_t>(std::min(size, bytes - at)), cudaMemcpyHostToDevice),
-          "bench");
-}
-
-void fill_scales(float* to, const CacheGroupDescription& group) {
-  const std::vector<float> scales(
-      static_cast<std::size_t>(group.blocks * group.kv_heads * group.tokens_per_block), 1.F / 32);
-  check(cudaMemcpy(to, scales.data(), scales.size() * sizeof(float), cudaMemcpyHostToDevice),
-        "bench");
-}
-
 class Bench {
  public:
-  explicit Bench(const Case& c) : case_(c), batch_(batch_of(c)) {
-    constexpr std::int64_t kBlock = 32;
-    CacheGroupDescription group{.kv_heads = c.kv_heads,
-                                .head_dim = c.head_dim,
-                                .dtype = c.cache,
-                                .tokens_per_block = kBlock};
-    std::vector<std::vector<std::int32_t>> tables;
-    for (const std::int32_t length : batch_.sequence_length) {
-      tables.emplace_back();
-      for (std::int64_t i = 0; i * kBlock < length; ++i)
-        tables.back().push_back(static_cast<std::int32_t>(group.blocks++));
-    }
-    layers_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(2e8 / bytes(c)), 1, 16);
-    for (std::int64_t i = 0; i < layers_; ++i) group.layers.push_back(i);
-    program_.limits = {.tokens = batch_.tokens(), .sequences = batch_.sequences()};
-    program_.slots = batch_.sequences();
-    program_.cache = {group};
-    state_ = std::make_unique<StepState>(program_);
-    const std::vector<const std::int32_t*> places = {state_->tables(0)};
-    cache_ =
-        std::make_unique<PagedCache>(program_.cache, places, StepState::table_stride(program_));
-    fill_randomly(static_cast<std::byte*>(cache_->layer(0).keys), PagedCache::bytes(program_.cache),
-                  c.cache);
-    for (const std::int64_t layer : program_.cache[0].layers)
-      if (c.cache == DataType::kInt8) {
-        fill_scales(cache_->layer(layer).key_scales, program_.cache[0]);
-        fill_scales(cache_->layer(layer).value_scales, program_.cache[0]);
-      }
-    std::vector<TableChange> changes;
-    for (std::size_t s = 0; s < tables.size(); ++s)
-      changes.push_back({0, static_cast<std::int32_t>(s), 0, tables[s]});
-    const StepPieces pieces = StepState::encode(batch_, changes, program_.limits, upload_);
-    upload_.send(stream_.get());
-    state_->apply_tables(pieces, upload_, stream_.get());
-    state_->fill(pieces, upload_, stream_.get());
-    const std::int64_t width = c.heads * c.head_dim;
-    values_ = DeviceBuffer(4 * batch_.tokens() * width, "bench");
+  explicit Bench(const Case& c)
+      : case_(c),
+        batch_(batch_of(c.cached, c.fresh)),
+        layers_(std::clamp<std::int64_t>(static_cast<std::int64_t>(2e8 / bytes(c)), 1, 16)),
+        rig_(batch_, {.kv_heads = c.kv_heads, .head_dim = c.head_dim, .dtype = c.cache}, layers_),
+        values_(4 * batch_.tokens() * c.heads * c.head_dim, "bench") {
     fill_randomly(values_.data(), values_.bytes() / 2);
-    step_.stream = stream_.get();
-    step_.view = state_->view();
-    step_.sizes = program_.limits;
-    for (std::size_t s = 0; s < batch_.slots.size(); ++s) {
-      if (c.fresh[s] == 1) ++step_.decodes;
-      step_.longest_chunk = std::max<std::int64_t>(step_.longest_chunk, c.fresh[s]);
-      step_.longest_context =
-          std::max<std::int64_t>(step_.longest_context, c.cached[s] + c.fresh[s]);
-    }
-    step_.cache = cache_.get();
-    step_.features = &features_;
   }
 
   void run(const KernelEntry<Attention>& entry, ResultLog& log) {
@@ -218,54 +125,30 @@ class Bench {
     NodeView node;
     node.inputs = {ValueType::tensor(DataType::kBFloat16, {batch_.tokens(), width})};
     node.outputs = node.inputs;
-    node.cache = program_.cache[0];
-    if (const std::string why = entry.reject(op, node, features_); !why.empty()) {
+    node.cache = rig_.group();
+    if (const std::string why = entry.reject(op, node, rig_.features()); !why.empty()) {
       fmt::print("  {:<20} {}\n", entry.name, why);
       return;
     }
     const std::vector<PackedNeed> needs = entry.needs(op, node);
-    LoadContext load(planned_bytes(needs), features_, pool_);
+    LoadContext load(planned_bytes(needs), rig_.features(), rig_.pool());
     std::vector<std::unique_ptr<CudaKernel>> kernels;
     for (op.cache_layer = 0; op.cache_layer < layers_; ++op.cache_layer)
       kernels.push_back(entry.make(op, node, {}, load));
     const DeviceBuffer packed = load.finish();
-    const DeviceBuffer workspace(kernels[0]->workspace_bytes(program_.limits), "bench");
-    step_.workspace = workspace.data();
-    step_.workspace_bytes = workspace.bytes();
+    StepContext& step = rig_.context();
+    const DeviceBuffer workspace(kernels[0]->workspace_bytes(step.sizes), "bench");
+    step.workspace = workspace.data();
+    step.workspace_bytes = workspace.bytes();
     const TensorRef q{values_.data(), DataType::kBFloat16, batch_.tokens(), width};
     TensorRef out = q;
     out.data += values_.bytes() / 2;
-    const auto launch = [&] {
-      for (const auto& kernel : kernels)
-        kernel->launch(std::vector{q, TensorRef{}}, std::vector{out}, step_);
-    };
-    launch();
-    stream_.synchronize();
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t recorded = nullptr;
-    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "record");
-    launch();
-    check(cudaStreamEndCapture(stream_.get(), &graph), "record");
-    check(cudaGraphInstantiate(&recorded, graph, 0), "record");
-    std::vector<float> found;
-    cudaEvent_t begin = nullptr;
-    cudaEvent_t end = nullptr;
-    check(cudaEventCreate(&begin), "bench");
-    check(cudaEventCreate(&end), "bench");
-    for (int i = 0; i < 12; ++i) {
-      check(cudaEventRecord(begin, stream_.get()), "bench");
-      check(cudaGraphLaunch(recorded, stream_.get()), "bench");
-      check(cudaEventRecord(end, stream_.get()), "bench");
-      check(cudaEventSynchronize(end), "bench");
-      found.push_back(0.F);
-      check(cudaEventElapsedTime(&found.back(), begin, end), "bench");
-    }
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-    cudaGraphExecDestroy(recorded);
-    cudaGraphDestroy(graph);
-    std::nth_element(found.begin(), found.begin() + 6, found.end());
-    const double seconds = found[6] * 1e-3 / static_cast<double>(layers_);
+    const double seconds = graph_seconds(rig_.stream(), static_cast<int>(layers_),
+                                         [&](int layer) {
+                                           kernels[static_cast<std::size_t>(layer)]->launch(
+                                               std::vector{q, TensorRef{}}, std::vector{out}, step);
+                                         }) /
+                           static_cast<double>(layers_);
     const double floor = std::max(products(case_) / kMatrixRate, bytes(case_) / kReadRate);
     log.add(fmt::format("{} {}x{}x{} {}", case_.name, case_.heads, case_.kv_heads, case_.head_dim,
                         entry.name),
@@ -281,16 +164,9 @@ class Bench {
  private:
   Case case_;
   Batch batch_;
-  ProgramDescription program_;
   std::int64_t layers_ = 1;
-  Stream stream_;
-  DeviceFeatures features_ = DeviceFeatures::detect(0);
-  ThreadPool pool_{{.threads = 1, .pin = false}};
-  std::unique_ptr<StepState> state_;
-  Upload upload_;
-  std::unique_ptr<PagedCache> cache_;
+  StepRig rig_;
   DeviceBuffer values_;
-  StepContext step_;
 };
 
 }  // namespace

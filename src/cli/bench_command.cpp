@@ -269,6 +269,7 @@ int bench_command(const Arguments& arguments) {
   outcome.roof = bench.roof;
   outcome.planned_bytes = bench.planned_bytes;
   outcome.peak_bytes = peak_memory();
+  outcome.load_seconds = bench.load_seconds;
   std::fputs(as_table(outcome).c_str(), stdout);
   if (!flags.json.empty()) write_file_atomically(flags.json, as_json(outcome));
   if (!flags.plot.empty())

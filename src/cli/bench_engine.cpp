@@ -2,6 +2,7 @@
 #include "cli/bench_engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <set>
 
@@ -131,10 +132,13 @@ BenchEngine load_bench_engine(const BenchEngineOptions& options,
     ThreadPool pool({.threads = options.run.threads, .pin = options.run.pin_threads});
     measured = read_bandwidth(pool, kReadBytes, kReadRepeats);
   }
+  const auto begin = std::chrono::steady_clock::now();
   if (options.dummy_weights)
     load(dummy_engine(options.path, options.seed, options.quantization));
   else
     load_engine(options.path, options.run.use_cache_folder, load);
+  bench.load_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   bench.roof.bytes_per_second = measured;
   return bench;
 }

@@ -20,6 +20,8 @@ struct BenchEngine {
   LlmOptions options;
   BenchRoof roof;
   std::int64_t planned_bytes = 0;
+  double load_seconds =
+      0;                ///< from the files, or the shape alone, to an executor that takes requests
   std::string weights;  ///< forms of the matrices, as in Precision
 };
 

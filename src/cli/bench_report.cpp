@@ -96,7 +96,7 @@ std::string as_table(const BenchOutcome& outcome) {
   text += fmt::format("memory              {} planned", format_bytes(outcome.planned_bytes));
   if (outcome.peak_bytes > 0)
     text += fmt::format(", {} resident at the peak", format_bytes(outcome.peak_bytes));
-  return text + "\n";
+  return text + fmt::format("\nload                {:.2f} s\n", outcome.load_seconds);
 }
 
 std::string as_json(const BenchOutcome& outcome) {
@@ -136,6 +136,7 @@ std::string as_json(const BenchOutcome& outcome) {
   json.set("roof_share", f.roof_share);
   json.set("memory_planned_bytes", outcome.planned_bytes);
   json.set("memory_peak_bytes", outcome.peak_bytes);
+  json.set("load_seconds", outcome.load_seconds);
   json.set("requests", requests_as_json(outcome.run));
   return json.dump(2) + "\n";
 }

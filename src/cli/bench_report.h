@@ -18,9 +18,10 @@ struct BenchOutcome {
   BenchRoof roof;
   std::int64_t planned_bytes = 0;  ///< of memory
   std::int64_t peak_bytes = 0;     ///< resident, with mapped files; 0: the system does not tell
-  std::vector<double> run_rates;   ///< output tokens a second of each run
-  BenchFigures figures;            ///< of the median run
-  RunRecord run;                   ///< likewise
+  double load_seconds = 0;
+  std::vector<double> run_rates;  ///< output tokens a second of each run
+  BenchFigures figures;           ///< of the median run
+  RunRecord run;                  ///< likewise
 };
 
 std::string as_table(const BenchOutcome& outcome);

@@ -210,6 +210,7 @@ TEST_F(Bench, ThroughputOfSyntheticRequests) {
   EXPECT_GT(json.at("roof_share", "").as_double(""), 0);
   EXPECT_GT(json.at("memory_planned_bytes", "").as_int(""), 0);
   EXPECT_GT(json.at("memory_peak_bytes", "").as_int(""), 0);
+  EXPECT_GT(json.at("load_seconds", "").as_double(""), 0);
   const double seconds = json.at("seconds", "").as_double("");
   EXPECT_NEAR(json.at("output_tokens_per_second", "").as_double("") * seconds, 30, 1e-6);
   for (const Json& request : json.at("requests", "").as_array("")) {

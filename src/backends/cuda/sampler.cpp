@@ -294,8 +294,12 @@ void Sampler::sample(const float* logits, const StepView& view, const Batch& bat
   a.sequences = static_cast<std::int32_t>(sequences);
   const std::int64_t listed_bytes = bytes_of<ListedToken>(pieces.listed);
   if (pieces.listed > 0) {
-    if (2 * listed_bytes > listed_.bytes())
+    if (2 * listed_bytes > listed_.bytes()) {
       listed_ = DeviceBuffer(std::max(2 * listed_bytes, 2 * listed_.bytes()), "listed tokens");
+      // All that a step may list is fetched, also where masks leave less.
+      check(cudaMemsetAsync(listed_.data(), 0, static_cast<std::size_t>(listed_.bytes()), stream),
+            "clear listed tokens");
+    }
     if (listed_bytes > place.listed.bytes())
       place.listed = PinnedBuffer(std::max(listed_bytes, 2 * place.listed.bytes()), "results");
     a.top_begin = upload.device<std::int32_t>(pieces.top_begin);
