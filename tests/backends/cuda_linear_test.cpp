@@ -229,7 +229,7 @@ TEST(CudaLinear, Gated) {
       }
 }
 
-/// The kernel that rounds x to fp8, with x stored as bfloat16, against the CPU's that does so.
+/// The kernels that round x to fp8, with x stored as bfloat16, against the CPU's that does so.
 /// Tensor cores add fp8 products with fewer bits than fp32: with many rows the bound is wider.
 template <class OpT>
 void expect_float8_agrees(const OpT& op, const Tensor& x,
@@ -246,19 +246,24 @@ void expect_float8_agrees(const OpT& op, const Tensor& x,
         ValueType::tensor(DataType::kFloat32, {Dim(output.shape()[0]), Dim(output.shape()[1])}));
   for (std::size_t i = 0; i < weights.size(); ++i)
     view.weights.push_back({"w" + std::to_string(i), weights[i].shape, weights[i].spec});
-  const KernelEntry<OpT>& entry = device_kernels<OpT>().front();
-  ASSERT_EQ(entry.activation, DataType::kFloat8E4M3);
-  ASSERT_EQ(entry.reject(op, view, test_features()), "") << what;
-  DeviceStep step(c.batch);
-  const auto got = run_on_device(entry, op, view, c, DataType::kBFloat16, weights, step, 2);
-  ASSERT_EQ(got.size(), expected.size());
   const bool few = rows <= kPackedStreamRows;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if constexpr (std::is_same_v<OpT, Linear>)
-      expect_sums_close(got[i], expected[i], weights[i], c.inputs[0],
-                        few ? DataType::kFloat32 : DataType::kBFloat16, what);
-    else
-      expect_close(got[i], expected[i], few ? 2e-5F : 2e-2F, what);
+  for (const KernelEntry<OpT>& entry : device_kernels<OpT>()) {
+    if (entry.activation != DataType::kFloat8E4M3) continue;
+    const std::string where = std::string(entry.name) + " " + what;
+    const bool sums = std::string_view(entry.name).ends_with("_sums");
+    const std::string why = entry.reject(op, view, test_features());
+    ASSERT_EQ(why.empty(), sums || test_features().scaled_missing.empty()) << where << why;
+    if (!why.empty()) continue;
+    DeviceStep step(c.batch);
+    const auto got = run_on_device(entry, op, view, c, DataType::kBFloat16, weights, step, 2);
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      if constexpr (std::is_same_v<OpT, Linear>)
+        expect_sums_close(got[i], expected[i], weights[i], c.inputs[0],
+                          few ? DataType::kFloat32 : DataType::kBFloat16, where);
+      else
+        expect_close(got[i], expected[i], few ? 2e-5F : 2e-2F, where);
+    }
   }
 }
 
@@ -303,19 +308,24 @@ TEST(CudaLinear, Float8InputsOfSegmentsAndGates) {
     }
 }
 
-// Needs no GPU: what the kernel refuses, and that it is asked before all others.
+// Needs no GPU: what the kernel refuses, and that all with scales in the products refuse it too.
 TEST(CudaLinear, Float8InputsGoWithFloat8Weights) {
-  const KernelEntry<Linear>& entry = device_kernels<Linear>().front();
-  ASSERT_EQ(entry.activation, DataType::kFloat8E4M3);
+  const KernelEntry<Linear>& scaled_entry = device_kernels<Linear>()[0];
+  const KernelEntry<Linear>& entry = device_kernels<Linear>()[1];
+  ASSERT_STREQ(scaled_entry.name, "linear_fp8");
+  ASSERT_STREQ(entry.name, "linear_fp8_sums");
   DeviceFeatures features;
   features.capability = 90;
   features.cublaslt = true;
+  features.scaled_to_bfloat16 = features.scaled_to_float32 = true;
   const auto why = [&](const char* form, std::int64_t outputs, DataType storage) {
     NodeView view;
     view.inputs = {ValueType::tensor(storage, {Dim(4), Dim(256)})};
     view.outputs = {ValueType::tensor(DataType::kFloat32, {Dim(4), Dim(outputs)})};
     view.weights = {{"w0", {outputs, 256}, spec_of(form)}};
-    return entry.reject(Linear{}, view, features);
+    const std::string reason = entry.reject(Linear{}, view, features);
+    EXPECT_EQ(scaled_entry.reject(Linear{}, view, features), reason);
+    return reason;
   };
   const char* const scaled = "float8_e4m3 group row scale float32";
   EXPECT_EQ(why(scaled, 32, DataType::kBFloat16), "");

@@ -28,6 +28,7 @@ TEST(CudaTactics, NamesSayTheWay) {
   EXPECT_EQ(LinearTactic{}.text(), "stream");
   EXPECT_EQ((LinearTactic{Route::kProducts, 0}.text()), "cublaslt");
   EXPECT_EQ((LinearTactic{Route::kJoined, 0xABC}.text()), "joined 0000000000000abc");
+  EXPECT_EQ(LinearTactic{Route::kSums}.text(), "sums");
 }
 
 TEST(CudaTactics, RowsAreLookedUpByPowersOfTwo) {
@@ -245,7 +246,7 @@ TEST(CudaTactics, EveryWayGivesTheSame) {
     }
 }
 
-TEST(CudaTactics, EveryWayOfGatesAndOfFloat8InputsGivesTheSame) {
+TEST(CudaTactics, EveryWayOfGatesGivesTheSame) {
   TENON_NEEDS_GPU();
   if (!test_features().cublaslt) GTEST_SKIP() << "NOT TESTED: " << test_features().cublaslt_missing;
   for (const std::int64_t rows : {1, 16, 60}) {
@@ -254,15 +255,45 @@ TEST(CudaTactics, EveryWayOfGatesAndOfFloat8InputsGivesTheSame) {
       EXPECT_EQ(compare_ways(gated, {form, {88, 88}, false, true}, rows,
                              DataType::kBFloat16)[Route::kProducts] > 0,
                 std::string(form) == "bfloat16" || rows > 48);
-    if (test_features().capability < 89) continue;
-    const char* const scaled = "float8_e4m3 group row scale float32";
-    EXPECT_GT(compare_ways(gated, {scaled, {88, 88}, false, true}, rows,
-                           DataType::kFloat8E4M3)[Route::kProducts],
-              0);
-    EXPECT_GT(compare_ways(Linear{.segments = 2}, {scaled, {96, 32}}, rows,
-                           DataType::kFloat8E4M3)[Route::kProducts],
-              0);
   }
+}
+
+// Two kernels: with scales in the products, which has sums for one of its ways, and with sums
+// alone.
+TEST(CudaTactics, EveryWayOfFloat8InputsGivesTheSame) {
+  TENON_NEEDS_GPU();
+  if (!test_features().cublaslt) GTEST_SKIP() << "NOT TESTED: " << test_features().cublaslt_missing;
+  if (test_features().capability < 89) GTEST_SKIP() << "NOT TESTED: no fp8 products";
+  const bool scaled = test_features().scaled_missing.empty();
+  const char* const row_scales = "float8_e4m3 group row scale float32";
+  struct Ways {
+    WayCase c;
+    bool apart = true;
+    bool joined = false;
+  };
+  const Ways cases[] = {
+      {{row_scales, {88, 88}, false, true}},
+      {{row_scales, {88, 88}, true, true}},
+      {{"float8_e4m3", {88, 88}, false, true}},
+      {{row_scales, {80}, false, false, DataType::kFloat32}},
+      {{row_scales, {80}, true}},
+      {{"float8_e4m3", {80}, true, false, DataType::kFloat32}},
+      {{row_scales, {96, 32, 48}}, true, true},
+      {{row_scales, {96, 32, 48}, true}, true, true},
+      {{"float8_e4m3", {96, 32, 48}, true, false, DataType::kFloat32}, true, true},
+      {{row_scales, {96, 24, 40}, true}, false, true}};
+  for (const Ways& ways : cases)
+    for (const std::int64_t rows : {1, 16, 17, 60}) {
+      const Linear linear{.segments = static_cast<int>(ways.c.widths.size()),
+                          .has_bias = ways.c.bias};
+      const GatedLinear gated{.kind = ActivationKind::kSilu, .has_bias = ways.c.bias};
+      auto routes = ways.c.gated ? compare_ways(gated, ways.c, rows, DataType::kFloat8E4M3)
+                                 : compare_ways(linear, ways.c, rows, DataType::kFloat8E4M3);
+      EXPECT_EQ(routes[Route::kProducts] > 0, scaled && ways.apart) << label_of(ways.c);
+      EXPECT_EQ(routes[Route::kJoined] > 0, scaled && ways.joined) << label_of(ways.c);
+      EXPECT_GT(routes[Route::kSums], scaled ? 1 : 0) << label_of(ways.c);
+      EXPECT_EQ(routes[Route::kStream], rows > 16 ? 0 : scaled ? 2 : 1) << label_of(ways.c);
+    }
 }
 
 // ids → rows of a table → Q, K, V.

@@ -19,6 +19,15 @@ constexpr const char* kNames[] = {"libcublasLt.so.13", "/usr/local/cuda/lib64/li
 
 constexpr std::size_t kMaxPlans = 4096;
 
+// Since when the library takes vectors of scales, as get_version() says it; and the compute
+// capability that has kernels of them.
+constexpr std::size_t kScaledSince = 120900;
+constexpr int kScaledCapability = 90;
+
+// What an algorithm is asked for with: where scales will lie is not known by then, only that they
+// lie at 16 bytes.
+alignas(16) constexpr float kSomeScales[4] = {1.F, 1.F, 1.F, 1.F};
+
 template <class Function>
 void resolve(void* library, const char* name, Function& function, std::string& missing) {
   function = reinterpret_cast<Function>(dlsym(library, name));
@@ -72,6 +81,29 @@ cudaDataType_t type_of(DataType type) {
   }
 }
 
+bool set_scales(cublasLtMatmulDesc_t operation, const float* x, const float* w) {
+  const CublasLtLibrary& lt = cublaslt_library();
+  const auto set = [&](cublasLtMatmulDescAttributes_t which, const float* scales) {
+    return lt.desc_set(operation, which, &scales, sizeof(scales)) == CUBLAS_STATUS_SUCCESS;
+  };
+  return set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, w) &&
+         set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, x);
+}
+
+// A scale for each row of w and for each of x.
+bool set_scale_modes(cublasLtMatmulDesc_t operation) {
+#if CUBLAS_VERSION >= 120900
+  const CublasLtLibrary& lt = cublaslt_library();
+  const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+  for (const auto which : {CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_DESC_B_SCALE_MODE})
+    if (lt.desc_set(operation, which, &mode, sizeof(mode)) != CUBLAS_STATUS_SUCCESS) return false;
+  return set_scales(operation, kSomeScales, kSomeScales);
+#else
+  (void)operation;
+  return false;
+#endif
+}
+
 /// Of the configuration, which the library says may be kept as bytes.
 std::uint64_t hash_of(const cublasLtMatmulAlgo_t& algorithm) {
   const std::uint64_t hash = hash64(std::as_bytes(std::span(algorithm.data)));
@@ -102,7 +134,7 @@ void CublasLt::destroy(const Plan& plan) {
 }
 
 // The library thinks in columns: y^T[out, rows] = (w^T)^T x^T.
-void CublasLt::describe(Plan& out, const MatmulShape& shape) {
+bool CublasLt::describe(Plan& out, const MatmulShape& shape) {
   const CublasLtLibrary& lt = cublaslt_library();
   check_blas(lt.desc_create(&out.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe");
   const cublasOperation_t transposed = CUBLAS_OP_T;
@@ -117,6 +149,21 @@ void CublasLt::describe(Plan& out, const MatmulShape& shape) {
   check_blas(lt.layout_create(&out.x, input, in, rows, shape.in), "layout of x");
   check_blas(lt.layout_create(&out.y, type_of(shape.output), width, rows, shape.y_stride),
              "layout of y");
+  return !shape.scaled || set_scale_modes(out.operation);
+}
+
+std::string CublasLt::scaled_missing(DataType output, int capability) {
+  const CublasLtLibrary& library = cublaslt_library();
+  if (capability != kScaledCapability)
+    return "fp8 products with a scale a row are for compute capability 9.0 alone";
+  if (library.get_version() < kScaledSince)
+    return library.version + " has no fp8 products with a scale a row: 12.9 or later is needed";
+  MatmulShape shape{DataType::kFloat8E4M3, output, 17, 128, 256, 128};  // any number of rows
+  shape.scaled = true;
+  if (algorithms(shape, 1).empty())
+    return fmt::format("{} proposes no fp8 product with a scale a row to {}", library.version,
+                       to_string(output));
+  return {};
 }
 
 std::vector<cublasLtMatmulAlgo_t> CublasLt::propose(const Plan& plan, int most) {
@@ -151,9 +198,9 @@ std::vector<std::uint64_t> CublasLt::algorithms(const MatmulShape& shape, int mo
   Plan plan;
   std::vector<std::uint64_t> out;
   try {
-    describe(plan, shape);
-    for (const cublasLtMatmulAlgo_t& algorithm : propose(plan, most))
-      out.push_back(hash_of(algorithm));
+    if (describe(plan, shape))
+      for (const cublasLtMatmulAlgo_t& algorithm : propose(plan, most))
+        out.push_back(hash_of(algorithm));
   } catch (...) {
     destroy(plan);
     throw;
@@ -173,12 +220,12 @@ const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape, std::uint64_t alg
   // Entered at once, so that what is made so far is destroyed with the rest if something throws.
   Plan& out = plans_[key];
   try {
-    describe(out, shape);
-    const std::vector<cublasLtMatmulAlgo_t> proposed =
-        propose(out, algorithm == 0 ? 1 : kProposals);
+    std::vector<cublasLtMatmulAlgo_t> proposed;
+    if (describe(out, shape)) proposed = propose(out, algorithm == 0 ? 1 : kProposals);
     TENON_CHECK(!proposed.empty(), ErrorCode::kInternal,
-                "[cublaslt] no algorithm for {} x {} x {} in {}", shape.rows, shape.out, shape.in,
-                to_string(shape.input));
+                "[cublaslt] no algorithm for {} x {} x {} in {}{} to {}", shape.rows, shape.out,
+                shape.in, to_string(shape.input), shape.scaled ? ", scaled," : "",
+                to_string(shape.output));
     const auto wanted =
         std::find_if(proposed.begin(), proposed.end(),
                      [&](const cublasLtMatmulAlgo_t& one) { return hash_of(one) == algorithm; });
@@ -192,9 +239,13 @@ const CublasLt::Plan& CublasLt::plan(const MatmulShape& shape, std::uint64_t alg
 }
 
 void CublasLt::matmul(const MatmulShape& shape, const void* x, const void* w, void* y,
-                      cudaStream_t stream, std::uint64_t algorithm) {
+                      cudaStream_t stream, std::uint64_t algorithm, const MatmulScales& scales) {
   if (shape.rows == 0 || shape.out == 0) return;
+  TENON_ASSERT(shape.scaled == (scales.x != nullptr) && shape.scaled == (scales.w != nullptr));
   const Plan& p = plan(shape, algorithm);
+  if (shape.scaled)  // plans are shared by all who have the shape
+    TENON_CHECK(set_scales(p.operation, scales.x, scales.w), ErrorCode::kInternal,
+                "[cublaslt] the library takes no scales");
   const float one = 1.F;
   const float zero = 0.F;
   check_blas(cublaslt_library().matmul(handle_, p.operation, &one, w, p.w, x, p.x, &zero, y, p.y, y,

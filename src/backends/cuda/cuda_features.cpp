@@ -15,6 +15,23 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
+// By asking for an algorithm, not by the version alone.
+void detect_scaled_products(DeviceFeatures& features) {
+  features.scaled_missing = "no cuBLASLt: " + features.cublaslt_missing;
+  if (!features.cublaslt) return;
+  const DeviceGuard guard(features.device);
+  CublasLt blas(nullptr);  // multiplies nothing: it needs no workspace
+  const auto has = [&](DataType output) {
+    std::string missing = blas.scaled_missing(output, features.capability);
+    if (missing.empty()) return true;
+    features.scaled_missing = std::move(missing);
+    return false;
+  };
+  features.scaled_missing.clear();
+  features.scaled_to_bfloat16 = has(DataType::kBFloat16);
+  features.scaled_to_float32 = has(DataType::kFloat32);
+}
+
 }  // namespace
 
 DeviceFeatures DeviceFeatures::detect(int device) {
@@ -28,6 +45,7 @@ DeviceFeatures DeviceFeatures::detect(int device) {
   const CublasLtLibrary& library = cublaslt_library();
   out.cublaslt = library.missing.empty();
   out.cublaslt_missing = library.missing;
+  detect_scaled_products(out);
   return out;
 }
 

@@ -15,6 +15,10 @@ struct DeviceFeatures {
   std::int64_t l2_bytes = 0;
   bool cublaslt = false;         ///< found at run time
   std::string cublaslt_missing;  ///< why not
+  /// Whether it takes scales of rows into fp8 products (MatmulShape::scaled), by their type.
+  bool scaled_to_bfloat16 = false;
+  bool scaled_to_float32 = false;
+  std::string scaled_missing;  ///< why not, where one of them is false
 
   /// Machine code for sm_90a runs on compute capability 9.0 alone, not on what comes after.
   bool hopper() const { return capability == 90; }

@@ -80,14 +80,21 @@ constexpr KernelEntry<OpT> stream_entry(const char* name) {
   return entry;
 }
 
-template <class OpT>
+template <class OpT, Float8Products kProducts>
 constexpr KernelEntry<OpT> float8_entry(const char* name) {
   return {.name = name,
           .activation = DataType::kFloat8E4M3,
           .row_invariant = false,
-          .reject = reject_float8<OpT>,
-          .make = make_float8<OpT>,
-          .needs = float8_needs<OpT>,
+          .reject =
+              [](const OpT& op, const NodeView& node, const DeviceFeatures& features) {
+                return reject_float8(op, node, features, kProducts);
+              },
+          .make =
+              [](const OpT& op, const NodeView& node, Weights weights, LoadContext& load) {
+                return make_float8(op, node, std::move(weights), load, kProducts);
+              },
+          .needs = [](const OpT& op,
+                      const NodeView& node) { return float8_needs(op, node, kProducts); },
           .planned_workspace = float8_workspace<OpT>};
 }
 
@@ -95,7 +102,8 @@ constexpr KernelEntry<OpT> float8_entry(const char* name) {
 
 std::span<const KernelEntry<Linear>> kernels(const Linear*) {
   static const KernelEntry<Linear> list[] = {
-      float8_entry<Linear>("linear_fp8"),
+      float8_entry<Linear, Float8Products::kScaled>("linear_fp8"),
+      float8_entry<Linear, Float8Products::kSums>("linear_fp8_sums"),
       stream_entry<Linear, DataType::kBFloat16, false>("linear_stream_bf16"),
       stream_entry<Linear, DataType::kFloat16, false>("linear_stream_fp16"),
       stream_entry<Linear, DataType::kBFloat16, true>("linear_stream_rows_bf16"),
@@ -110,7 +118,8 @@ std::span<const KernelEntry<Linear>> kernels(const Linear*) {
 
 std::span<const KernelEntry<GatedLinear>> kernels(const GatedLinear*) {
   static const KernelEntry<GatedLinear> list[] = {
-      float8_entry<GatedLinear>("gated_linear_fp8"),
+      float8_entry<GatedLinear, Float8Products::kScaled>("gated_linear_fp8"),
+      float8_entry<GatedLinear, Float8Products::kSums>("gated_linear_fp8_sums"),
       stream_entry<GatedLinear, DataType::kBFloat16, false>("gated_linear_stream_bf16"),
       stream_entry<GatedLinear, DataType::kFloat16, false>("gated_linear_stream_fp16"),
       stream_entry<GatedLinear, DataType::kBFloat16, true>("gated_linear_stream_rows_bf16"),

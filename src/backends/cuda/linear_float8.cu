@@ -4,6 +4,7 @@
 #include "backends/cuda/device/activate.h"
 #include "backends/cuda/device/element.h"
 #include "backends/cuda/device/four_elements.cuh"
+#include "backends/cuda/device/launch_early.cuh"
 #include "backends/cuda/device/reduce.h"
 #include "backends/cuda/linear_float8.h"
 
@@ -12,16 +13,39 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr float kLargest = 448.F;
-
-constexpr int kKept = 8;  // eights of a row that a thread keeps in registers
+constexpr int kMostKept = 8;  // eights of a row that a thread keeps in registers
 
 // Which two words of a packed row (linear_packed.h) hold columns 8 eight … 8 eight + 7.
 __device__ __forceinline__ int words_of(int eight) {
   return eight / 8 * 16 + eight % 4 * 4 + eight % 8 / 4 * 2;
 }
 
-__device__ __forceinline__ std::uint8_t code_of(float x, float divisor) {
-  return __nv_cvt_float_to_fp8(__fdiv_rn(x, divisor), __NV_SATFINITE, __NV_E4M3);
+// Division of a row's elements by its scale. The codes are those that rounded quotients have: the
+// product with the reciprocal, corrected by its exact error, is a rounded quotient but where that
+// lies within 2^-22 of its last bit from the middle between two, which no middle between two codes
+// is, for bfloat16 numbers and scales that are one of them over 448 (all pairs were tried; within
+// the range below, where nothing that reaches a code underflows).
+struct Divisor {
+  float divisor;
+  float reciprocal;  // 0: to be divided by
+};
+__device__ __forceinline__ Divisor divisor_of(float scale) {
+  const float divisor = scale == 0.F ? 1.F : scale;
+  const bool usual = divisor >= 0x1p-100F && divisor <= 0x1p100F;
+  return {divisor, usual ? __frcp_rn(divisor) : 0.F};
+}
+__device__ __forceinline__ float divided(float x, const Divisor& by) {
+  if (by.reciprocal == 0.F) return __fdiv_rn(x, by.divisor);
+  const float quotient = __fmul_rn(x, by.reciprocal);
+  const float error = __fmaf_rn(quotient, by.divisor, -x);
+  return __fmaf_rn(error, -by.reciprocal, quotient);  // zeros keep their sign
+}
+
+// Codes of two neighbours, the first in the low byte.
+__device__ __forceinline__ std::uint32_t codes_of(__nv_bfloat162 x, const Divisor& by) {
+  const float2 two = __bfloat1622float2(x);
+  return __nv_cvt_float2_to_fp8x2(make_float2(divided(two.x, by), divided(two.y, by)),
+                                  __NV_SATFINITE, __NV_E4M3);
 }
 
 __device__ __forceinline__ float largest_of(const uint4& eight) {
@@ -36,30 +60,34 @@ __device__ __forceinline__ float largest_of(const uint4& eight) {
 }
 
 __device__ __forceinline__ void write_codes(const Float8Rows& a, std::int64_t row, int eight,
-                                            const uint4& raw, float divisor) {
-  const auto* const x = reinterpret_cast<const __nv_bfloat16*>(&raw);
+                                            const uint4& raw, const Divisor& by) {
+  const auto* const x = reinterpret_cast<const __nv_bfloat162*>(&raw);
+  std::uint32_t codes[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) codes[i] = codes_of(x[i], by);
   if (a.row_bytes == 0) {
     uint4 out;
-    auto* const codes = reinterpret_cast<__nv_bfloat16*>(&out);
+    auto* const wide = reinterpret_cast<__nv_bfloat162*>(&out);
 #pragma unroll
-    for (int i = 0; i < 8; ++i)
-      codes[i] = __float2bfloat16_rn(
-          fp8_to_float(code_of(__bfloat162float(x[i]), divisor), __NV_E4M3));  // exact
+    for (int i = 0; i < 4; ++i)  // exact
+      wide[i] = __floats2bfloat162_rn(
+          fp8_to_float(static_cast<std::uint8_t>(codes[i] & 0xFFU), __NV_E4M3),
+          fp8_to_float(static_cast<std::uint8_t>(codes[i] >> 8), __NV_E4M3));
     reinterpret_cast<uint4*>(static_cast<__nv_bfloat16*>(a.codes) + row * a.columns)[eight] = out;
     return;
   }
-  std::uint32_t words[2] = {0, 0};
-#pragma unroll
-  for (int i = 0; i < 8; ++i)
-    words[i / 4] |= static_cast<std::uint32_t>(code_of(__bfloat162float(x[i]), divisor))
-                    << (i % 4 * 8);
-  auto* const codes = static_cast<std::uint8_t*>(a.codes) + row * a.row_bytes;
-  *reinterpret_cast<uint2*>(codes + words_of(eight) * 4) = make_uint2(words[0], words[1]);
+  auto* const at = static_cast<std::uint8_t*>(a.codes) + row * a.row_bytes;
+  *reinterpret_cast<uint2*>(at + words_of(eight) * 4) =
+      make_uint2(codes[0] | codes[1] << 16, codes[2] | codes[3] << 16);
 }
 
-// A block has a row, a thread eight neighbouring columns at a time; most rows are read once.
+// A block has a row, a thread eight neighbouring columns at a time, up to kKept of them in
+// registers: rows of so many columns are read once.
+template <int kKept>
 __global__ void __launch_bounds__(kThreads) round_rows_kernel(Float8Rows a) {
   __shared__ float shared[kThreads / 32];
+  let_next_start();
+  wait_for_inputs();
   const std::int64_t row = blockIdx.x;
   const auto* const x =
       reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(a.x) + row * a.columns);
@@ -78,17 +106,17 @@ __global__ void __launch_bounds__(kThreads) round_rows_kernel(Float8Rows a) {
     largest = fmaxf(largest, largest_of(x[at]));
   const float scale = __fdiv_rn(block_max<kThreads>(largest, shared), kLargest);
   if (threadIdx.x == 0) a.scales[row] = scale;
-  const float divisor = scale == 0.F ? 1.F : scale;
+  const Divisor by = divisor_of(scale);
 #pragma unroll
   for (int i = 0; i < kKept; ++i) {
     const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-    if (at < eights) write_codes(a, row, at, kept[i], divisor);
+    if (at < eights) write_codes(a, row, at, kept[i], by);
   }
   for (int at = static_cast<int>(threadIdx.x) + kKept * kThreads; at < eights; at += kThreads)
-    write_codes(a, row, at, x[at], divisor);
+    write_codes(a, row, at, x[at], by);
   // The last line's columns past the last.
   for (int at = eights + static_cast<int>(threadIdx.x); at < a.row_bytes / 8; at += kThreads)
-    write_codes(a, row, at, make_uint4(0, 0, 0, 0), divisor);
+    write_codes(a, row, at, make_uint4(0, 0, 0, 0), by);
 }
 
 __device__ __forceinline__ float finished(const Float8Epilogue& a, std::int64_t row,
@@ -141,10 +169,19 @@ bool has_fours(const Float8Epilogue& a) {
 
 }  // namespace
 
-void launch_round_rows(const Float8Rows& rows, cudaStream_t stream) {
+void launch_round_rows(const Float8Rows& rows, bool early, cudaStream_t stream) {
   if (rows.rows == 0) return;
-  round_rows_kernel<<<static_cast<unsigned>(rows.rows), kThreads, 0, stream>>>(rows);
-  check_launch("round_rows");
+  const auto run = [&](auto kernel) {
+    launch_early(kernel, "round_rows", dim3(static_cast<unsigned>(rows.rows)), kThreads, 0, early,
+                 stream, rows);
+  };
+  const std::int64_t each = (rows.columns / 8 + kThreads - 1) / kThreads;
+  if (each <= 2)
+    run(round_rows_kernel<2>);
+  else if (each <= 4)
+    run(round_rows_kernel<4>);
+  else
+    run(round_rows_kernel<kMostKept>);
 }
 
 void launch_float8_epilogue(const Float8Epilogue& epilogue, cudaStream_t stream) {

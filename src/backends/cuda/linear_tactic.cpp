@@ -16,7 +16,9 @@ std::size_t index_of(std::int64_t rows) {
 
 std::string LinearTactic::text() const {
   const char* const name = route == Route::kStream     ? "stream"
+                           : route == Route::kWidening ? "widening"
                            : route == Route::kProducts ? "cublaslt"
+                           : route == Route::kSums     ? "sums"
                                                        : "joined";
   return algorithm == 0 ? name : fmt::format("{} {:016x}", name, algorithm);
 }

@@ -16,8 +16,10 @@ class CublasLt;  // cublaslt.h
 struct LinearTactic {
   enum class Route : std::uint8_t {
     kStream,    ///< the own kernel that streams the matrix
+    kWidening,  ///< the own kernel for more rows that widens codes on their way (Hopper)
     kProducts,  ///< cuBLASLt, a product a segment
     kJoined,    ///< cuBLASLt, one product of all segments to workspace, then a launch that parts it
+    kSums,      ///< cuBLASLt, one product of fp8 codes to fp32 sums, which a launch after scales
   };
   Route route = Route::kStream;
   std::uint64_t algorithm = 0;  ///< CublasLt::algorithms(); 0: the library's first

@@ -1,4 +1,4 @@
-// Four neighbouring elements of a row at a time.
+// Four, or eight, neighbouring elements of a row at a time.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -6,11 +6,8 @@
 
 namespace tenon::cuda {
 
-/// float32, float16 or bfloat16. `at` is a multiple of 4.
-__device__ __forceinline__ float4 load_four(const void* data, DataType type, std::int64_t at) {
-  if (type == DataType::kFloat32)
-    return *reinterpret_cast<const float4*>(static_cast<const float*>(data) + at);
-  const uint2 raw = *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(data) + at);
+/// Of float16 or bfloat16.
+__device__ __forceinline__ float4 widened(DataType type, uint2 raw) {
   float2 low;
   float2 high;
   if (type == DataType::kFloat16) {
@@ -21,6 +18,27 @@ __device__ __forceinline__ float4 load_four(const void* data, DataType type, std
     high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
   }
   return make_float4(low.x, low.y, high.x, high.y);
+}
+/// Rounded to nearest even: float16 or bfloat16.
+__device__ __forceinline__ uint2 narrowed(DataType type, float4 x) {
+  if (type == DataType::kFloat16) {
+    const __half2 low = __floats2half2_rn(x.x, x.y);
+    const __half2 high = __floats2half2_rn(x.z, x.w);
+    return make_uint2(reinterpret_cast<const std::uint32_t&>(low),
+                      reinterpret_cast<const std::uint32_t&>(high));
+  }
+  const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y);
+  const __nv_bfloat162 high = __floats2bfloat162_rn(x.z, x.w);
+  return make_uint2(reinterpret_cast<const std::uint32_t&>(low),
+                    reinterpret_cast<const std::uint32_t&>(high));
+}
+
+/// float32, float16 or bfloat16. `at` is a multiple of 4.
+__device__ __forceinline__ float4 load_four(const void* data, DataType type, std::int64_t at) {
+  if (type == DataType::kFloat32)
+    return *reinterpret_cast<const float4*>(static_cast<const float*>(data) + at);
+  return widened(type,
+                 *reinterpret_cast<const uint2*>(static_cast<const std::uint16_t*>(data) + at));
 }
 
 __device__ __forceinline__ float4 load_four(const float* data, std::int64_t at) {
@@ -39,19 +57,24 @@ __device__ __forceinline__ void store_four(void* data, DataType type, std::int64
     *reinterpret_cast<float4*>(static_cast<float*>(data) + at) = x;
     return;
   }
-  uint2 raw;
-  if (type == DataType::kFloat16) {
-    const __half2 low = __floats2half2_rn(x.x, x.y);
-    const __half2 high = __floats2half2_rn(x.z, x.w);
-    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
-                     reinterpret_cast<const std::uint32_t&>(high));
-  } else {
-    const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y);
-    const __nv_bfloat162 high = __floats2bfloat162_rn(x.z, x.w);
-    raw = make_uint2(reinterpret_cast<const std::uint32_t&>(low),
-                     reinterpret_cast<const std::uint32_t&>(high));
-  }
-  *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(data) + at) = raw;
+  *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(data) + at) = narrowed(type, x);
+}
+
+struct Eight {
+  float4 low;
+  float4 high;
+};
+/// float16 or bfloat16: 16 bytes at once. `at` is a multiple of 8.
+__device__ __forceinline__ Eight load_eight(const void* data, DataType type, std::int64_t at) {
+  const uint4 raw = *reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(data) + at);
+  return {widened(type, make_uint2(raw.x, raw.y)), widened(type, make_uint2(raw.z, raw.w))};
+}
+__device__ __forceinline__ void store_eight(void* data, DataType type, std::int64_t at,
+                                            const Eight& x) {
+  const uint2 low = narrowed(type, x.low);
+  const uint2 high = narrowed(type, x.high);
+  *reinterpret_cast<uint4*>(static_cast<std::uint16_t*>(data) + at) =
+      make_uint4(low.x, low.y, high.x, high.y);
 }
 
 }  // namespace tenon::cuda

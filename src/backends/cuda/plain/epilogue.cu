@@ -23,6 +23,15 @@ __global__ void __launch_bounds__(kThreads)
   store(y, type, at, load(y, type, at) + bias[i]);
 }
 
+// The same, four columns a thread.
+__global__ void __launch_bounds__(kThreads)
+    bias_fours_kernel(void* y, DataType type, const float* bias, std::int64_t width) {
+  const std::int64_t i = 4 * (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x);
+  if (i >= width) return;
+  const std::int64_t at = blockIdx.y * width + i;
+  store_four(y, type, at, added(load_four(y, type, at), load_four(bias, i)));
+}
+
 __global__ void __launch_bounds__(kThreads)
     gate_kernel(ActivationKind kind, const void* both, DataType both_type, const float* gate_bias,
                 const float* up_bias, void* out, DataType out_type, std::int64_t width) {
@@ -51,12 +60,39 @@ __global__ void __launch_bounds__(kThreads)
   store_four(out, out_type, row * width + i, gated_four(kind, gate, up));
 }
 
+__device__ __forceinline__ void add_eight(Eight& x, const float* bias, std::int64_t at) {
+  if (bias == nullptr) return;
+  x.low = added(x.low, load_four(bias, at));
+  x.high = added(x.high, load_four(bias, at + 4));
+}
+
+// Eight, where both and out have 16 bits an element: 16 bytes of each.
+__global__ void __launch_bounds__(kThreads)
+    gate_eights_kernel(ActivationKind kind, const void* both, DataType both_type,
+                       const float* gate_bias, const float* up_bias, void* out, DataType out_type,
+                       std::int64_t width) {
+  const std::int64_t i = 8 * (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x);
+  if (i >= width) return;
+  const std::int64_t row = blockIdx.y;
+  Eight gate = load_eight(both, both_type, row * 2 * width + i);
+  Eight up = load_eight(both, both_type, (row * 2 + 1) * width + i);
+  add_eight(gate, gate_bias, i);
+  add_eight(up, up_bias, i);
+  store_eight(out, out_type, row * width + i,
+              {gated_four(kind, gate.low, up.low), gated_four(kind, gate.high, up.high)});
+}
+
+bool at_16_bytes(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+
 }  // namespace
 
 void launch_add_bias(void* y, DataType type, const float* bias, std::int64_t rows,
                      std::int64_t width, cudaStream_t stream) {
   if (rows == 0 || width == 0) return;
-  bias_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(y, type, bias, width);
+  if (width % 4 == 0 && at_16_bytes(y) && at_16_bytes(bias))
+    bias_fours_kernel<<<grid_of(rows, width / 4), kThreads, 0, stream>>>(y, type, bias, width);
+  else
+    bias_kernel<<<grid_of(rows, width), kThreads, 0, stream>>>(y, type, bias, width);
   check_launch("add_bias");
 }
 
@@ -64,7 +100,11 @@ void launch_gate(ActivationKind kind, const void* both, DataType both_type, cons
                  const float* up_bias, void* out, DataType out_type, std::int64_t rows,
                  std::int64_t width, cudaStream_t stream) {
   if (rows == 0 || width == 0) return;
-  if (width % 4 == 0)
+  const bool half = both_type != DataType::kFloat32 && out_type != DataType::kFloat32;
+  if (width % 8 == 0 && half)
+    gate_eights_kernel<<<grid_of(rows, width / 8), kThreads, 0, stream>>>(
+        kind, both, both_type, gate_bias, up_bias, out, out_type, width);
+  else if (width % 4 == 0)
     gate_fours_kernel<<<grid_of(rows, width / 4), kThreads, 0, stream>>>(
         kind, both, both_type, gate_bias, up_bias, out, out_type, width);
   else
