@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <future>
 #include <map>
 
 #include "checkpoint/part_tensors.h"
@@ -57,15 +58,16 @@ void list_tensors(const PlannedPart& part, std::vector<SafetensorsWriter::Tensor
   }
 }
 
-/// Converts floats in pieces, so that the copy stays small.
-void write_converted(SafetensorsWriter& writer, const PlannedPart& part, const Tensor& from,
-                     Hasher& hasher) {
+/// Converts floats in pieces, so that the copy stays small. Gives what was written's hash.
+std::string write_converted(SafetensorsWriter& writer, const PlannedPart& part,
+                            const Tensor& from) {
   constexpr std::size_t kPiece = 1 << 16;
   const auto total = static_cast<std::size_t>(from.view().elements());
   const std::size_t from_size = size_of(from.dtype());
   const std::size_t to_size = size_of(part.spec.float_type);
   std::vector<float> floats(std::min(kPiece, total));
   std::vector<std::byte> bytes(floats.size() * to_size);
+  Hasher hasher;
   for (std::size_t begin = 0; begin < total; begin += kPiece) {
     const std::size_t count = std::min(kPiece, total - begin);
     convert_to_float(from.dtype(), from.data() + begin * from_size, floats.data(), count);
@@ -80,6 +82,18 @@ void write_converted(SafetensorsWriter& writer, const PlannedPart& part, const T
     hasher.add(piece);
     writer.write(part.name, piece);
   }
+  return hasher.hex();
+}
+
+// Gives the bytes' hash, which takes about half as long as writing them: both at a time.
+std::string write_hashed(SafetensorsWriter& writer, const std::string& name,
+                         std::span<const std::byte> bytes) {
+  constexpr std::size_t kWorthAThread = std::size_t{1} << 20;
+  const auto hash = [bytes] { return Hasher().add(bytes).hex(); };
+  auto hex =
+      std::async(bytes.size() < kWorthAThread ? std::launch::deferred : std::launch::async, hash);
+  writer.write(name, bytes);
+  return hex.get();
 }
 
 void write_part(SafetensorsWriter& writer, const PlannedPart& part, const WeightSource& source,
@@ -91,14 +105,9 @@ void write_part(SafetensorsWriter& writer, const PlannedPart& part, const Weight
     const Tensor& data = tensor.*row.member;
     if (data.data() == nullptr) continue;
     const std::string name = part_tensor_name(part.spec, part.name, row);
-    Hasher hasher;
-    if (part.spec.is_float() && data.dtype() != part.spec.float_type) {
-      write_converted(writer, part, data, hasher);
-    } else {
-      hasher.add(data.view().span());
-      writer.write(name, data.view().span());
-    }
-    checksums.set(name, hasher.hex());
+    const bool converts = part.spec.is_float() && data.dtype() != part.spec.float_type;
+    checksums.set(name, converts ? write_converted(writer, part, data)
+                                 : write_hashed(writer, name, data.view().span()));
   }
 }
 
