@@ -17,6 +17,8 @@
 #   tools/gpu_check.sh speed OUT FILE     the speed table of docs/performance.md: Llama-3.1-8B's shape with
 #                                         random weights, each row added to FILE (JSON, see
 #                                         tools/bench_results.py). ROWS chooses by a pattern of case
+#   tools/gpu_check.sh load OUT FILE       building and loading that shape in bfloat16 from the page
+#                                         cache (48 GB in TMPDIR), three times each, to FILE
 #   tools/gpu_check.sh profile OUT        time per kernel of decode steps and of context steps of that
 #                                         shape: as they ran (kernel_trace), beside each kernel's floor
 #                                         by ncu's counters. ROWS chooses by a pattern of name
@@ -213,12 +215,18 @@ speed() { # file
     --max_num_tokens 4096)
   local long=(throughput --num_requests 256 --input_mean 2048 --output_mean 128 --max_batch_size 256
     --max_num_tokens 4096)
+  local together=(throughput --num_requests 64 --input_mean 128 --output_mean 128 --max_batch_size 64
+    --max_num_tokens 2048)
   failed=0
   nvidia-smi -L && cd "$root" || return 1
   speed_row "$1" decode-1-bf16 "${one[@]}"
   speed_row "$1" decode-1-fp8 "${one[@]}" --quantization FP8
   speed_row "$1" decode-1-int8 "${one[@]}" --quantization W8A16
   speed_row "$1" decode-1-int4 "${one[@]}" --quantization W4A16
+  speed_row "$1" decode-1-bf16-deterministic "${one[@]}" --deterministic
+  speed_row "$1" together-64-bf16 "${together[@]}"
+  speed_row "$1" together-64-bf16-deterministic "${together[@]}" --deterministic
+  speed_row "$1" together-64-int4 "${together[@]}" --quantization W4A16
   speed_row "$1" 128-128-bf16 "${short[@]}"
   speed_row "$1" 128-128-fp8 "${short[@]}" "${fp8[@]}"
   speed_row "$1" 1000-1000-bf16 "${even[@]}"
@@ -226,6 +234,26 @@ speed() { # file
   speed_row "$1" 1000-1000-fp8-cache "${even[@]}" "${fp8[@]}" --kv_cache_dtype float8_e4m3
   speed_row "$1" 2048-128-bf16 "${long[@]}"
   speed_row "$1" 2048-128-fp8 "${long[@]}" "${fp8[@]}"
+  printf '%s\n' "${table[@]}"
+  return $failed
+}
+
+# `tenon build` and `tenon bench`, whole commands; the second says what of it is loading.
+load() { # file
+  local work run
+  nvidia-smi -L && cd "$root" || return 1
+  failed=0
+  work=$(mktemp -d)
+  "$root/tools/make_random_checkpoint.py" "$shape" "$work/checkpoint"
+  for run in 1 2 3; do
+    rm -rf "$work/engine"
+    check "build-$run" "$bin/tenon" build --model_dir "$work/checkpoint" --output_dir "$work/engine"
+    grep -h ' in .* s ' "$logs/build-$run.log"
+  done
+  check load "$root/tools/bench_results.py" record --runs 3 "$1" load-8b-bf16 -- "$bin/tenon" bench latency \
+    --engine_dir "$work/engine" --device cuda --num_requests 1 --warmup 0 --input_mean 8 --output_mean 1 --tactics off
+  "$root/tools/bench_results.py" show "$1" --only load
+  rm -rf "$work"
   printf '%s\n' "${table[@]}"
   return $failed
 }
@@ -270,7 +298,7 @@ case ${1:-} in
     bin=$2/bin
     use_libraries "$2/lib"
     run_all ;;
-  speed | profile)
+  speed | profile | load)
     bin=$(realpath "$2")/bin
     use_libraries "$(realpath "$2")/lib"
     "$1" "${3:+$(realpath -m "$3")}" ;;
