@@ -247,6 +247,35 @@ TEST(CudaFloat8, CodesAreThoseOfRoundedQuotients) {
   }
 }
 
+TEST(CudaFloat8, WhatIsNoNumberStaysWhereItIs) {
+  TENON_NEEDS_GPU();
+  if (test_features().capability < 89) GTEST_SKIP() << "NOT TESTED: no fp8 products";
+  constexpr std::int64_t kColumns = 64;
+  Tensor x(DataType::kFloat32, {2, kColumns});
+  std::fill_n(x.mutable_as<float>(), 2 * kColumns, 1.F);
+  x.mutable_as<float>()[5] = std::nanf("");
+  x.mutable_as<float>()[kColumns + 6] = -INFINITY;
+  const DeviceTensor device_x(x, DataType::kBFloat16);
+  const DeviceTensor codes(DataType::kBFloat16, {2, kColumns});
+  const DeviceTensor scales(DataType::kFloat32, {2, 1});
+  const Stream stream;
+  launch_round_rows(
+      {device_x.ref().data, 2, kColumns, 0, codes.ref().data, scales.ref().as<float>()}, false,
+      stream.get());
+  stream.synchronize();
+  const Tensor got = codes.fetch();
+  const Tensor got_scales = scales.fetch();
+  EXPECT_EQ(got_scales.view().as<float>()[0], 1.F / 448.F);
+  EXPECT_EQ(got_scales.view().as<float>()[1], INFINITY);
+  for (std::int64_t i = 0; i < 2 * kColumns; ++i) {
+    const float code = got.view().as<float>()[i];
+    if (i == 5 || i == kColumns + 6)
+      EXPECT_TRUE(std::isnan(code));
+    else
+      EXPECT_EQ(code, i < kColumns ? 448.F : 0.F) << i;
+  }
+}
+
 // ---------------------------------------------------------------- launches after
 
 TEST(CudaFloat8, GatesOfEveryWidthAndType) {

@@ -22,50 +22,57 @@ __device__ __forceinline__ int words_of(int eight) {
 
 // Division of a row's elements by its scale. The codes are those that rounded quotients have: the
 // product with the reciprocal, corrected by its exact error, is a rounded quotient but where that
-// lies within 2^-22 of its last bit from the middle between two, which no middle between two codes
-// is, for bfloat16 numbers and scales that are one of them over 448 (all pairs were tried; within
+// lies within 2^-22 of its last bit from the middle between two, which none that decides a code
+// does, for bfloat16 numbers and scales that are one of them over 448 (all pairs were tried; within
 // the range below, where nothing that reaches a code underflows).
 struct Divisor {
   float divisor;
-  float reciprocal;  // 0: to be divided by
+  float reciprocal;
+  bool usual;
 };
 __device__ __forceinline__ Divisor divisor_of(float scale) {
   const float divisor = scale == 0.F ? 1.F : scale;
-  const bool usual = divisor >= 0x1p-100F && divisor <= 0x1p100F;
-  return {divisor, usual ? __frcp_rn(divisor) : 0.F};
+  return {divisor, __frcp_rn(divisor), divisor >= 0x1p-100F && divisor <= 0x1p100F};
 }
+template <bool kUsual>
 __device__ __forceinline__ float divided(float x, const Divisor& by) {
-  if (by.reciprocal == 0.F) return __fdiv_rn(x, by.divisor);
+  if (!kUsual) return __fdiv_rn(x, by.divisor);
   const float quotient = __fmul_rn(x, by.reciprocal);
   const float error = __fmaf_rn(quotient, by.divisor, -x);
   return __fmaf_rn(error, -by.reciprocal, quotient);  // zeros keep their sign
 }
 
-// Codes of two neighbours, the first in the low byte.
-__device__ __forceinline__ std::uint32_t codes_of(__nv_bfloat162 x, const Divisor& by) {
-  const float2 two = __bfloat1622float2(x);
-  return __nv_cvt_float2_to_fp8x2(make_float2(divided(two.x, by), divided(two.y, by)),
-                                  __NV_SATFINITE, __NV_E4M3);
-}
-
-__device__ __forceinline__ float largest_of(const uint4& eight) {
+// Codes of eight elements, two a word, the first in the low byte.
+template <bool kUsual>
+__device__ __forceinline__ void codes_of(const uint4& eight, const Divisor& by,
+                                         std::uint32_t (&codes)[4]) {
   const auto* const x = reinterpret_cast<const __nv_bfloat162*>(&eight);
-  float largest = 0.F;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float2 two = __bfloat1622float2(x[i]);
-    largest = fmaxf(largest, fmaxf(fabsf(two.x), fabsf(two.y)));
+    codes[i] = __nv_cvt_float2_to_fp8x2(
+        make_float2(divided<kUsual>(two.x, by), divided<kUsual>(two.y, by)), __NV_SATFINITE,
+        __NV_E4M3);
   }
+}
+
+// The larger magnitude of each of two columns, so far and among eight more elements.
+__device__ __forceinline__ __nv_bfloat162 larger(__nv_bfloat162 largest, const uint4& eight) {
+  const auto* const x = reinterpret_cast<const __nv_bfloat162*>(&eight);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) largest = __hmax2(largest, __habs2(x[i]));
   return largest;
 }
 
+template <bool kWide>
 __device__ __forceinline__ void write_codes(const Float8Rows& a, std::int64_t row, int eight,
                                             const uint4& raw, const Divisor& by) {
-  const auto* const x = reinterpret_cast<const __nv_bfloat162*>(&raw);
   std::uint32_t codes[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) codes[i] = codes_of(x[i], by);
-  if (a.row_bytes == 0) {
+  if (by.usual)
+    codes_of<true>(raw, by, codes);
+  else
+    codes_of<false>(raw, by, codes);
+  if (kWide) {
     uint4 out;
     auto* const wide = reinterpret_cast<__nv_bfloat162*>(&out);
 #pragma unroll
@@ -81,10 +88,10 @@ __device__ __forceinline__ void write_codes(const Float8Rows& a, std::int64_t ro
       make_uint2(codes[0] | codes[1] << 16, codes[2] | codes[3] << 16);
 }
 
-// A block has a row, a thread eight neighbouring columns at a time, up to kKept of them in
-// registers: rows of so many columns are read once.
-template <int kKept>
-__global__ void __launch_bounds__(kThreads) round_rows_kernel(Float8Rows a) {
+// A block has a row, a thread eight neighbouring columns at a time, kKept of them in registers:
+// rows of so many columns are read once. kWide: codes as bfloat16.
+template <int kKept, bool kWide>
+__global__ void __launch_bounds__(kThreads, kKept > 4 ? 3 : 4) round_rows_kernel(Float8Rows a) {
   __shared__ float shared[kThreads / 32];
   let_next_start();
   wait_for_inputs();
@@ -93,30 +100,29 @@ __global__ void __launch_bounds__(kThreads) round_rows_kernel(Float8Rows a) {
       reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(a.x) + row * a.columns);
   const int eights = static_cast<int>(a.columns / 8);
   uint4 kept[kKept];
-  float largest = 0.F;
+  __nv_bfloat162 two = __floats2bfloat162_rn(0.F, 0.F);
 #pragma unroll
-  for (int i = 0; i < kKept; ++i) {
-    const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-    kept[i] = make_uint4(0, 0, 0, 0);
-    if (at < eights) kept[i] = x[at];
-  }
+  for (int i = 0; i < kKept; ++i)  // past the last the last again, which changes no maximum
+    kept[i] = x[min(static_cast<int>(threadIdx.x) + i * kThreads, eights - 1)];
 #pragma unroll
-  for (int i = 0; i < kKept; ++i) largest = fmaxf(largest, largest_of(kept[i]));
-  for (int at = static_cast<int>(threadIdx.x) + kKept * kThreads; at < eights; at += kThreads)
-    largest = fmaxf(largest, largest_of(x[at]));
+  for (int i = 0; i < kKept; ++i) two = larger(two, kept[i]);
+  const int others = kKept == kMostKept ? static_cast<int>(threadIdx.x) + kKept * kThreads : eights;
+  for (int at = others; at < eights; at += kThreads) two = larger(two, x[at]);
+  const float largest = fmaxf(__low2float(two), __high2float(two));
   const float scale = __fdiv_rn(block_max<kThreads>(largest, shared), kLargest);
   if (threadIdx.x == 0) a.scales[row] = scale;
   const Divisor by = divisor_of(scale);
 #pragma unroll
   for (int i = 0; i < kKept; ++i) {
     const int at = static_cast<int>(threadIdx.x) + i * kThreads;
-    if (at < eights) write_codes(a, row, at, kept[i], by);
+    if (at < eights) write_codes<kWide>(a, row, at, kept[i], by);
   }
-  for (int at = static_cast<int>(threadIdx.x) + kKept * kThreads; at < eights; at += kThreads)
-    write_codes(a, row, at, x[at], by);
+  for (int at = others; at < eights; at += kThreads) write_codes<kWide>(a, row, at, x[at], by);
+  if (kWide) return;
   // The last line's columns past the last.
+  auto* const codes = static_cast<std::uint8_t*>(a.codes) + row * a.row_bytes;
   for (int at = eights + static_cast<int>(threadIdx.x); at < a.row_bytes / 8; at += kThreads)
-    write_codes(a, row, at, make_uint4(0, 0, 0, 0), by);
+    *reinterpret_cast<uint2*>(codes + words_of(at) * 4) = make_uint2(0, 0);
 }
 
 __device__ __forceinline__ float finished(const Float8Epilogue& a, std::int64_t row,
@@ -176,12 +182,13 @@ void launch_round_rows(const Float8Rows& rows, bool early, cudaStream_t stream) 
                  stream, rows);
   };
   const std::int64_t each = (rows.columns / 8 + kThreads - 1) / kThreads;
+  const bool wide = rows.row_bytes == 0;
   if (each <= 2)
-    run(round_rows_kernel<2>);
+    wide ? run(round_rows_kernel<2, true>) : run(round_rows_kernel<2, false>);
   else if (each <= 4)
-    run(round_rows_kernel<4>);
+    wide ? run(round_rows_kernel<4, true>) : run(round_rows_kernel<4, false>);
   else
-    run(round_rows_kernel<kMostKept>);
+    wide ? run(round_rows_kernel<kMostKept, true>) : run(round_rows_kernel<kMostKept, false>);
 }
 
 void launch_float8_epilogue(const Float8Epilogue& epilogue, cudaStream_t stream) {

@@ -64,11 +64,10 @@ struct Eight {
   float4 low;
   float4 high;
 };
-/// float16 or bfloat16: 16 bytes at once. `at` is a multiple of 8.
-__device__ __forceinline__ Eight load_eight(const void* data, DataType type, std::int64_t at) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(static_cast<const std::uint16_t*>(data) + at);
+__device__ __forceinline__ Eight widened(DataType type, uint4 raw) {
   return {widened(type, make_uint2(raw.x, raw.y)), widened(type, make_uint2(raw.z, raw.w))};
 }
+/// float16 or bfloat16: 16 bytes at once. `at` is a multiple of 8.
 __device__ __forceinline__ void store_eight(void* data, DataType type, std::int64_t at,
                                             const Eight& x) {
   const uint2 low = narrowed(type, x.low);

@@ -66,20 +66,37 @@ __device__ __forceinline__ void add_eight(Eight& x, const float* bias, std::int6
   x.high = added(x.high, load_four(bias, at + 4));
 }
 
-// Eight, where both and out have 16 bits an element: 16 bytes of each.
+// To 2^-16 of itself: for what is stored in 16 bits.
+__device__ __forceinline__ float coarse_silu(float x) { return __fdividef(x, 1.F + __expf(-x)); }
+
+// Eight, where both and out have 16 bits an element: 16 bytes of each. kUsual: all are bfloat16,
+// and the activation is SiLU.
+template <bool kUsual>
 __global__ void __launch_bounds__(kThreads)
     gate_eights_kernel(ActivationKind kind, const void* both, DataType both_type,
                        const float* gate_bias, const float* up_bias, void* out, DataType out_type,
                        std::int64_t width) {
   const std::int64_t i = 8 * (blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x);
   if (i >= width) return;
+  if (kUsual) both_type = out_type = DataType::kBFloat16;
   const std::int64_t row = blockIdx.y;
-  Eight gate = load_eight(both, both_type, row * 2 * width + i);
-  Eight up = load_eight(both, both_type, (row * 2 + 1) * width + i);
+  const auto* const at = static_cast<const std::uint16_t*>(both) + row * 2 * width + i;
+  const uint4 raw_gate = *reinterpret_cast<const uint4*>(at);
+  const uint4 raw_up = *reinterpret_cast<const uint4*>(at + width);
+  Eight gate = widened(both_type, raw_gate);
+  Eight up = widened(both_type, raw_up);
   add_eight(gate, gate_bias, i);
   add_eight(up, up_bias, i);
-  store_eight(out, out_type, row * width + i,
-              {gated_four(kind, gate.low, up.low), gated_four(kind, gate.high, up.high)});
+  Eight y;
+  if (kUsual) {
+    const auto silu = [](float4 x) {
+      return make_float4(coarse_silu(x.x), coarse_silu(x.y), coarse_silu(x.z), coarse_silu(x.w));
+    };
+    y = {multiplied(silu(gate.low), up.low), multiplied(silu(gate.high), up.high)};
+  } else {
+    y = {gated_four(kind, gate.low, up.low), gated_four(kind, gate.high, up.high)};
+  }
+  store_eight(out, out_type, row * width + i, y);
 }
 
 bool at_16_bytes(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
@@ -101,9 +118,12 @@ void launch_gate(ActivationKind kind, const void* both, DataType both_type, cons
                  std::int64_t width, cudaStream_t stream) {
   if (rows == 0 || width == 0) return;
   const bool half = both_type != DataType::kFloat32 && out_type != DataType::kFloat32;
+  const bool usual = both_type == DataType::kBFloat16 && out_type == DataType::kBFloat16 &&
+                     kind == ActivationKind::kSilu;
+  const auto eights = usual ? gate_eights_kernel<true> : gate_eights_kernel<false>;
   if (width % 8 == 0 && half)
-    gate_eights_kernel<<<grid_of(rows, width / 8), kThreads, 0, stream>>>(
-        kind, both, both_type, gate_bias, up_bias, out, out_type, width);
+    eights<<<grid_of(rows, width / 8), kThreads, 0, stream>>>(kind, both, both_type, gate_bias,
+                                                              up_bias, out, out_type, width);
   else if (width % 4 == 0)
     gate_fours_kernel<<<grid_of(rows, width / 4), kThreads, 0, stream>>>(
         kind, both, both_type, gate_bias, up_bias, out, out_type, width);
