@@ -75,6 +75,21 @@ TEST(CudaOps, AddNorm) {
     }
 }
 
+// More rows than the device has at once: another variant of the same sums.
+TEST(CudaOps, NormsOfManyRows) {
+  TENON_NEEDS_GPU();
+  const std::int64_t rows = 6 * std::int64_t{test_features().multiprocessors} + 5;
+  for (const std::int64_t width : {24, 136}) {
+    const OpCase c{
+        .inputs = {random_tensor({rows, width}, 1, 2.F), random_tensor({rows, width}, 4)},
+        .weights = {random_tensor({width}, 2), random_tensor({width}, 3)}};
+    expect_device_agrees(AddNorm{.kind = NormKind::kLayer, .has_bias = true}, c, 1e-5F,
+                         std::to_string(width));
+    expect_device_agrees(Norm{}, {.inputs = {c.inputs[0]}, .weights = {c.weights[0]}}, 1e-5F,
+                         std::to_string(width));
+  }
+}
+
 std::vector<float> frequencies(std::int64_t pairs) {
   std::vector<float> out;
   for (std::int64_t i = 0; i < pairs; ++i)

@@ -14,6 +14,8 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxVectors = 8;  // of four elements, a thread
+constexpr int kManyThreads = 512;
+constexpr int kManyBlocks = 3;  // of a multiprocessor
 constexpr std::int64_t kMaxWidth = 4LL * kMaxVectors * kMaxThreads;
 
 struct RowNormArguments {
@@ -46,15 +48,18 @@ __device__ __forceinline__ float4 floats_at(const float* data, int vector) {
 
 // kFloats: what is read, and the sum, are float32, as they are in a model that runs in 16 bits.
 // Code that has no choice to make is short, and a launch of few rows takes as long as its code is.
-template <int kVectors, bool kFloats>
-__global__ void __launch_bounds__(kMaxThreads, 1) row_norm_kernel(RowNormArguments n) {
+// kMany: rows for several turns of all multiprocessors, which have so few registers a thread that
+// their threads are all there: some load while others wait for sums.
+template <int kVectors, bool kFloats, bool kMany = false>
+__global__ void __launch_bounds__(kMany ? kManyThreads : kMaxThreads, kMany ? kManyBlocks : 1)
+    row_norm_kernel(RowNormArguments n) {
   __shared__ float of_means[32];
   __shared__ float of_squares[32];
   // Rows of few vectors: the gain, which is a weight, is fetched while the launch before still
   // runs, and all of the row is asked for before any of it is waited for. Longer rows have no
-  // registers to hold so much.
-  constexpr bool kHeld = kVectors <= 2 && kFloats;
-  constexpr int kTogether = kHeld ? kVectors : 1;
+  // registers to hold so much; of many rows only the first find no gain in the cache.
+  constexpr bool kHeld = kVectors <= 2 && kFloats && !kMany;
+  constexpr int kTogether = kHeld || kMany ? kVectors : 1;
   const DataType a_type = kFloats ? DataType::kFloat32 : n.a_type;
   const DataType b_type = kFloats ? DataType::kFloat32 : n.b_type;
   const DataType sum_type = kFloats ? DataType::kFloat32 : n.sum_type;
@@ -158,7 +163,11 @@ class RowNorm final : public CudaKernel {
     const auto is_float = [](DataType type) { return type == DataType::kFloat32; };
     const bool floats =
         is_float(n.a_type) && (n.b == nullptr || (is_float(n.b_type) && is_float(n.sum_type)));
-    if (each <= 2)
+    const bool many = threads <= kManyThreads &&
+                      x.rows >= std::int64_t{2} * kManyBlocks * step.features->multiprocessors;
+    if (each <= 2 && floats && many)
+      run(row_norm_kernel<2, true, true>);
+    else if (each <= 2)
       floats ? run(row_norm_kernel<2, true>) : run(row_norm_kernel<2, false>);
     else if (each <= 4)
       floats ? run(row_norm_kernel<4, true>) : run(row_norm_kernel<4, false>);
