@@ -5,6 +5,7 @@
 
 #include "backends/cuda/cublaslt.h"
 #include "backends/cuda/cuda_api.h"
+#include "tenon/error.h"
 
 namespace tenon::cuda {
 namespace {
@@ -15,21 +16,26 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
-// By asking for an algorithm, not by the version alone.
+// By asking for an algorithm, not by the version alone. A library that cannot be asked now has
+// none.
 void detect_scaled_products(DeviceFeatures& features) {
   features.scaled_missing = "no cuBLASLt: " + features.cublaslt_missing;
   if (!features.cublaslt) return;
-  const DeviceGuard guard(features.device);
-  CublasLt blas(nullptr);  // multiplies nothing: it needs no workspace
-  const auto has = [&](DataType output) {
-    std::string missing = blas.scaled_missing(output, features.capability);
-    if (missing.empty()) return true;
-    features.scaled_missing = std::move(missing);
-    return false;
-  };
   features.scaled_missing.clear();
-  features.scaled_to_bfloat16 = has(DataType::kBFloat16);
-  features.scaled_to_float32 = has(DataType::kFloat32);
+  try {
+    const DeviceGuard guard(features.device);
+    CublasLt blas(nullptr);  // multiplies nothing: it needs no workspace
+    const auto has = [&](DataType output) {
+      const std::string missing = blas.scaled_missing(output, features.capability);
+      if (!missing.empty()) features.scaled_missing = missing;
+      return missing.empty();
+    };
+    features.scaled_to_bfloat16 = has(DataType::kBFloat16);
+    features.scaled_to_float32 = has(DataType::kFloat32);
+  } catch (const Error& error) {
+    features.scaled_to_bfloat16 = features.scaled_to_float32 = false;
+    features.scaled_missing = error.what();
+  }
 }
 
 }  // namespace
