@@ -1,9 +1,11 @@
-// cuda_linear_bench [--sweep] [--forms SUBSTRING] [--rows N,N,…]
+// cuda_linear_bench [--sweep] [--ways] [--cases NAME,…] [--forms SUBSTRING] [--rows N,N,…]
 // Linears of Llama-3.1-8B's shapes on one CUDA device, for each weight form: the streaming kernel
 // in a recorded graph over enough copies of the weight that none is still in the cache, random
 // data. Prints microseconds, the weight's bytes, the share of memory's speed as read here, and
 // cuBLASLt's figure for the same bfloat16 product. --sweep: other numbers of warps and thread
-// blocks.
+// blocks. --ways: all ways of quantized weights beside each other (streaming up to 64 rows, widened
+// in registers where the device can, dequantized to workspace for cuBLASLt), and with --sweep the
+// plans of the second.
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
@@ -18,6 +20,7 @@
 
 #include "backends/cuda/cublaslt.h"
 #include "backends/cuda/linear_stream.h"
+#include "backends/cuda/linear_widening.h"
 #include "result_log.h"
 
 namespace tenon::cuda {
@@ -45,7 +48,7 @@ class Rig {
     check(cudaEventCreate(&end_), "bench");
     memory_ = DeviceBuffer(std::int64_t{6} << 30, "bench");
     fill();
-    x_ = DeviceBuffer(std::int64_t{64} << 20, "bench");
+    workspace_ = DeviceBuffer(std::int64_t{64} << 20, "bench");
     y_ = DeviceBuffer(std::int64_t{256} << 20, "bench");
   }
 
@@ -59,6 +62,7 @@ class Rig {
   }
   std::byte* x() const { return memory_.data() + (std::int64_t{1} << 20) + 4096; }
   std::byte* y() const { return y_.data(); }
+  std::byte* workspace() const { return workspace_.data(); }
 
   /// Microseconds of one launch, the median of replays.
   double time(int copies, const std::function<void(int copy)>& launch) {
@@ -108,7 +112,7 @@ class Rig {
   cudaEvent_t begin_ = nullptr;
   cudaEvent_t end_ = nullptr;
   DeviceBuffer memory_;
-  DeviceBuffer x_;
+  DeviceBuffer workspace_;
   DeviceBuffer y_;
 };
 
@@ -171,6 +175,35 @@ double stream_time(Rig& rig, const Case& c, const PackedMatrix& form, bool minim
   });
 }
 
+double widening_time(Rig& rig, const Case& c, const PackedMatrix& form, bool minimum,
+                     std::int64_t rows, int cluster, int apart) {
+  const int copies = rig.copies(aligned(weight_bytes(form, minimum)));
+  return rig.time(copies, [&](int copy) {
+    const GemvArguments a = arguments_of(rig, c, form, minimum, rows, copy);
+    launch_widening(a, plan_widening(a, rig.features(), cluster, apart), rig.workspace(),
+                    rig.stream());
+  });
+}
+
+// As LinearStream does. gate+up: without the activation.
+double dequantized_time(Rig& rig, const Case& c, const PackedMatrix& form, bool minimum,
+                        std::int64_t rows) {
+  if (rig.blas() == nullptr) return 0;
+  constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;
+  const int copies = rig.copies(aligned(weight_bytes(form, minimum)));
+  return rig.time(copies, [&](int copy) {
+    const GemvArguments a = arguments_of(rig, c, form, minimum, rows, copy);
+    const std::int64_t most = kPieceBytes / (2 * c.columns) / 64 * 64;
+    for (std::int64_t at = 0; at < c.outputs; at += most) {
+      const std::int64_t count = std::min(most, c.outputs - at);
+      launch_dequantize(a.matrix, at, count, rig.workspace(), rig.stream());
+      const MatmulShape shape{DataType::kBFloat16, DataType::kFloat32, rows, count,
+                              c.columns,           c.outputs};
+      rig.blas()->matmul(shape, rig.x(), rig.workspace(), rig.y() + at * 4, rig.stream());
+    }
+  });
+}
+
 // gate+up: the product alone, without the activation.
 double cublaslt_time(Rig& rig, const Case& c, std::int64_t rows) {
   if (rig.blas() == nullptr) return 0;
@@ -204,8 +237,35 @@ std::vector<std::int64_t> numbers(const std::string& text) {
   return out;
 }
 
-void run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>& rows_list,
-         double roof, bench::ResultLog& log) {
+// One line: every way.
+void print_ways(Rig& rig, const Form& form, const Case& c, const PackedMatrix& packed,
+                std::int64_t rows, bool sweep, bench::ResultLog& log) {
+  const bool minimum = form.spec.has_minimum;
+  const double us_of_bytes = static_cast<double>(weight_bytes(packed, minimum)) / 4.65e6;
+  const double us_of_products =
+      2e-6 * static_cast<double>(rows) * static_cast<double>(c.outputs * c.columns) / 790;
+  std::vector<std::pair<std::string, double>> times;
+  if (rows <= 64) times.emplace_back("stream", stream_time(rig, c, packed, minimum, rows, 0));
+  if (rows <= kWideningRows && widening_serves(packed, rig.features())) {
+    times.emplace_back("widening", widening_time(rig, c, packed, minimum, rows, 0, -1));
+    for (const int cluster : sweep ? std::vector<int>{1, 2, 4} : std::vector<int>{})
+      for (const int apart : {0, 1})
+        times.emplace_back(fmt::format("cluster {} {}", cluster, apart == 0 ? "even" : "apart"),
+                           widening_time(rig, c, packed, minimum, rows, cluster, apart));
+  }
+  times.emplace_back("dequantized", dequantized_time(rig, c, packed, minimum, rows));
+  times.emplace_back("cublaslt bfloat16", cublaslt_time(rig, c, rows));
+  fmt::print("{:>8} {:>4} rows: bytes {:.1f}, products {:.1f};", c.name, rows, us_of_bytes,
+             us_of_products);
+  for (const auto& [way, us] : times) {
+    fmt::print("  {} {:.1f}", way, us);
+    log.add(fmt::format("{} {} rows {} {}", form.name, c.name, rows, way), {{"us", us}});
+  }
+  fmt::print("\n");
+}
+
+void run(bool sweep, bool ways, const std::string& cases, const std::string& wanted,
+         const std::vector<std::int64_t>& rows_list, double roof, bench::ResultLog& log) {
   Rig rig;
   log.set_device(rig.features().describe());
   fmt::print("{}; device copy {:.2f} TB/s, roof taken as {:.2f} TB/s\n", rig.features().describe(),
@@ -215,6 +275,9 @@ void run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>&
     fmt::print("\n{}\n{:>8} {:>13} {:>5} {:>6} {:>9} {:>9} {:>6} {:>8} {:>9}\n", form.name, "case",
                "shape", "rows", "warps", "us", "MB", "roof", "GFLOP/s", "cublaslt");
     for (const Case& c : kCases) {
+      if (!cases.empty() &&
+          ("," + cases + ",").find(fmt::format(",{},", c.name)) == std::string::npos)
+        continue;
       NodeView node;
       node.weights = {{"w", {c.outputs, c.columns}, form.spec}};
       const PackedForm packed = packed_form(node, 1, DataType::kBFloat16);
@@ -224,6 +287,11 @@ void run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>&
       }
       const double bytes = static_cast<double>(weight_bytes(packed.matrix, form.spec.has_minimum));
       for (const std::int64_t rows : rows_list) {
+        if (ways) {
+          if (packed.matrix.kind != CodeKind::k16Bit)
+            print_ways(rig, form, c, packed.matrix, rows, sweep, log);
+          continue;
+        }
         const double blas = cublaslt_time(rig, c, rows);
         for (const int warps : sweep ? std::vector<int>{3, 4, 6, 8, 12, 16} : std::vector<int>{0}) {
           const double us = stream_time(rig, c, packed.matrix, form.spec.has_minimum, rows, warps);
@@ -250,6 +318,8 @@ void run(bool sweep, const std::string& wanted, const std::vector<std::int64_t>&
 int main(int argc, char** argv) {
   tenon::bench::ResultLog log(argc, argv);
   bool sweep = false;
+  bool ways = false;
+  std::string cases;
   std::string forms;
   std::string rows = "1,8,16";
   double roof = 4.65;  // TB/s: what an H200 has been seen to read
@@ -257,6 +327,10 @@ int main(int argc, char** argv) {
     const std::string flag = argv[i];
     if (flag == "--sweep")
       sweep = true;
+    else if (flag == "--ways")
+      ways = true;
+    else if (flag == "--cases" && i + 1 < argc)
+      cases = argv[++i];
     else if (flag == "--forms" && i + 1 < argc)
       forms = argv[++i];
     else if (flag == "--rows" && i + 1 < argc)
@@ -265,7 +339,7 @@ int main(int argc, char** argv) {
       roof = std::stod(argv[++i]);
   }
   try {
-    tenon::cuda::run(sweep, forms, tenon::cuda::numbers(rows), roof, log);
+    tenon::cuda::run(sweep, ways, cases, forms, tenon::cuda::numbers(rows), roof, log);
     log.write();
     return 0;
   } catch (const std::exception& error) {

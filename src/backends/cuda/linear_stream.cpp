@@ -9,6 +9,7 @@
 #include "backends/cuda/device/epilogue.h"
 #include "backends/cuda/device_weight.h"
 #include "backends/cuda/linear_cublaslt.h"
+#include "backends/cuda/linear_widening.h"
 #include "core/check.h"
 
 namespace tenon::cuda {
@@ -17,6 +18,7 @@ namespace {
 constexpr std::int64_t kStreamRows = 8;         // of 16-bit matrices: more go to cuBLASLt
 constexpr std::int64_t kPackedStreamRows = 48;  // of others: dequantizing is worth it beyond
 constexpr std::int64_t kMostStreamRows = 64;    // that are tried where tactics are measured
+constexpr std::int64_t kWideningBeyond = 16;    // where it can: more rows are widened, not streamed
 constexpr int kManyBlocksWarps = 4;             // of a block, where many share a multiprocessor
 constexpr std::int64_t kPieceBytes = std::int64_t{32} << 20;  // dequantized at a time: fits in L2
 constexpr std::int64_t kMostBlocks = 65535;
@@ -37,6 +39,15 @@ std::int64_t piece_bytes(const PackedMatrix& form) {
   return aligned(2 * piece_rows(form) * form.columns);
 }
 
+// Before `tokens` of any kind: a piece, and sums in parts; one way has it at a time.
+std::int64_t stream_bytes(const PackedMatrix& form, std::int64_t tokens, std::int64_t row_bytes,
+                          std::int64_t joined_row_bytes) {
+  const std::int64_t dequantized =
+      piece_bytes(form) + tokens * row_bytes + std::min(tokens, kMostJoinedRows) * joined_row_bytes;
+  if (form.kind == CodeKind::k16Bit) return dequantized;
+  return std::max(dequantized, widening_workspace(form.columns, tokens));
+}
+
 // cuBLASLt wants rows of 16 bytes, and pieces that begin so.
 bool outputs_suit_cublaslt(const NodeView& node, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i)
@@ -52,9 +63,10 @@ class LinearStream final : public CudaKernel, public TunableKernel {
     GemvArguments arguments;                // without x and outputs
     std::unique_ptr<CublasLtLinear> large;  // 16-bit matrices: cuBLASLt's kernel
     bool dequantizes = false;               // others: whether many rows may go to cuBLASLt
-    std::int64_t workspace = 0;             // planned for StepSizes{.tokens = 0} …
-    std::int64_t token_workspace = 0;       // … for each token …
-    std::int64_t joined_row_bytes = 0;      // … and for rows of joined segments
+    bool widens = false;                    // others: whether some may be widened on their way
+    bool rows_apart = false;                // streams alone
+    std::int64_t token_workspace = 0;       // of each row …
+    std::int64_t joined_row_bytes = 0;      // … and of rows of joined segments
     DataType output = DataType::kFloat32;
     std::size_t segments = 1;
   };
@@ -64,9 +76,14 @@ class LinearStream final : public CudaKernel, public TunableKernel {
               const StepContext& step) const override {
     const std::int64_t rows = inputs[0].rows;
     if (rows == 0) return;
-    const LinearTactic tactic = step.cublaslt == nullptr ? LinearTactic{} : tactic_of(rows);
+    LinearTactic tactic = tactic_of(rows);
+    const bool own = tactic.route == LinearTactic::Route::kStream ||
+                     tactic.route == LinearTactic::Route::kWidening;
+    if (!own && step.cublaslt == nullptr) tactic = {};
     if (tactic.route == LinearTactic::Route::kStream)
       stream(inputs[0], outputs, step);
+    else if (tactic.route == LinearTactic::Route::kWidening)
+      widen(inputs[0], outputs, step);
     else if (p_.large != nullptr)
       p_.large->launch_as(tactic, inputs, outputs, step);
     else
@@ -74,18 +91,26 @@ class LinearStream final : public CudaKernel, public TunableKernel {
   }
 
   std::int64_t workspace_bytes(const StepSizes& limits) const override {
-    return p_.workspace + limits.tokens * p_.token_workspace +
-           std::min(limits.tokens, kMostJoinedRows) * p_.joined_row_bytes;
+    if (p_.rows_apart) return 0;
+    return stream_bytes(p_.arguments.matrix, limits.tokens, p_.token_workspace,
+                        p_.joined_row_bytes);
   }
 
-  // Dequantizing rounds: it is no way for so few rows that they are multiplied exactly without it.
   std::vector<LinearTactic> tactics(std::int64_t rows, CublasLt* blas) const override {
     const LinearTactic stream{};
-    const bool usually_streams = usual(rows) == stream;
-    if (blas == nullptr || (p_.large == nullptr && usually_streams)) return {stream};
-    std::vector<LinearTactic> out =
-        p_.large != nullptr ? p_.large->tactics(rows, blas) : dequantized_tactics(rows, *blas);
-    if (rows <= kMostStreamRows) out.insert(usually_streams ? out.begin() : out.end(), stream);
+    std::vector<LinearTactic> out;
+    if (p_.large != nullptr) {
+      if (blas != nullptr) out = p_.large->tactics(rows, blas);
+      if (rows <= kMostStreamRows || out.empty())
+        out.insert(usual(rows) == stream ? out.begin() : out.end(), stream);
+      return out;
+    }
+    if (may_widen(rows)) out.push_back({LinearTactic::Route::kWidening});
+    // Dequantizing rounds: it is no way for so few rows that they are multiplied without it.
+    if (blas != nullptr && p_.dequantizes && rows > kPackedStreamRows)
+      for (const LinearTactic& way : dequantized_tactics(rows, *blas)) out.push_back(way);
+    if (rows <= kMostStreamRows || out.empty())
+      out.insert(usual(rows) == stream ? out.begin() : out.end(), stream);
     return out;
   }
   void set_tactic(std::int64_t rows, const LinearTactic& tactic) override {
@@ -93,8 +118,12 @@ class LinearStream final : public CudaKernel, public TunableKernel {
   }
 
  private:
+  bool may_widen(std::int64_t rows) const {
+    return p_.widens && rows > kWideningBeyond && rows <= kWideningRows;
+  }
   /// Where nothing was measured.
   LinearTactic usual(std::int64_t rows) const {
+    if (may_widen(rows)) return {LinearTactic::Route::kWidening};
     const bool many =
         p_.large != nullptr ? rows > kStreamRows : p_.dequantizes && rows > kPackedStreamRows;
     return many ? LinearTactic{LinearTactic::Route::kProducts} : LinearTactic{};
@@ -113,8 +142,7 @@ class LinearStream final : public CudaKernel, public TunableKernel {
                             p_.joined_row_bytes > 0 && rows <= kMostJoinedRows, blas);
   }
 
-  void stream(const TensorRef& x, std::span<const TensorRef> outputs,
-              const StepContext& step) const {
+  GemvArguments arguments_of(const TensorRef& x, std::span<const TensorRef> outputs) const {
     GemvArguments a = p_.arguments;
     a.x = x.as<const std::uint8_t>();
     a.x_rows = x.rows;
@@ -124,8 +152,20 @@ class LinearStream final : public CudaKernel, public TunableKernel {
       a.out[i] = {outputs[i].data, outputs[i].width, begin, outputs[i].dtype};
       begin += static_cast<std::int32_t>(outputs[i].width);
     }
+    return a;
+  }
+
+  void stream(const TensorRef& x, std::span<const TensorRef> outputs,
+              const StepContext& step) const {
+    GemvArguments a = arguments_of(x, outputs);
     const GemvLaunch launch = plan_gemv(a, *step.features);
     launch_gemv(a, launch, step.stream);
+  }
+
+  void widen(const TensorRef& x, std::span<const TensorRef> outputs,
+             const StepContext& step) const {
+    const GemvArguments a = arguments_of(x, outputs);
+    launch_widening(a, plan_widening(a, *step.features), step.workspace, step.stream);
   }
 
   // Gate and up count as the halves of one output in workspace, joined segments as its parts.
@@ -292,8 +332,7 @@ std::vector<PackedNeed> stream_needs(const OpT& op, const NodeView& node, bool r
 template <class OpT>
 std::int64_t stream_workspace(const OpT& op, const NodeView& node, const StepSizes& limits) {
   const PackedMatrix form = packed_form(node, matrices(op), x_type(node)).matrix;
-  return piece_bytes(form) + limits.tokens * token_bytes(op, node) +
-         std::min(limits.tokens, kMostJoinedRows) * joined_row_bytes(node);
+  return stream_bytes(form, limits.tokens, token_bytes(op, node), joined_row_bytes(node));
 }
 
 template <class OpT>
@@ -309,12 +348,13 @@ std::unique_ptr<CudaKernel> make_stream(const OpT& op, const NodeView& node, Wei
   if (form.step == ScaleStep::kRow) a.row_scale = static_cast<const float*>(a.matrix.scale);
   describe_op(op, node, a);
   if (op.has_bias) a.bias = load_joined_bias(node, weights, count, form, load);
+  parts.rows_apart = rows_apart;
   if (!rows_apart) {
     const bool suits = outputs_suit_cublaslt(node, count);
     if (form.kind == CodeKind::k16Bit && suits)
       parts.large = make_cublaslt(op, node, weights, load);
     parts.dequantizes = form.kind != CodeKind::k16Bit && suits;
-    parts.workspace = piece_bytes(form);
+    parts.widens = widening_serves(form, load.features());
     parts.token_workspace = token_bytes(op, node);
     parts.joined_row_bytes = joined_row_bytes(node);
     parts.output = node.outputs[0].dtype;
