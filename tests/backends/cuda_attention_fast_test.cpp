@@ -177,6 +177,22 @@ TEST(CudaAttentionFast, DecodeDoesNotDependOnCompany) {
   }
 }
 
+// Blocks hold NaN where no token was written: codes, scales and 16 bits of all ones.
+TEST(CudaAttentionFast, WhatNoTokenWroteIsNotSeen) {
+  TENON_NEEDS_GPU();
+  for (const DataType type : kTypes)
+    for (const std::int64_t head_dim : {64, 128}) {
+      CacheCase c{.dtype = type, .head_dim = head_dim, .block_tokens = 64};
+      c.cached = {0, 5, 200, 60};
+      c.fresh = {7, 1, 70, 1};
+      BothCaches both(c);
+      both.fill_device_cache(0xFF);
+      write_plainly(both, c);
+      const Attention op{.heads = 4, .kv_heads = 2, .head_dim = head_dim, .scale = 0.1F};
+      both.expect_attention_agrees(op, kRounding, describe(Op(op)), {queries_of(c.dtype)});
+    }
+}
+
 TEST(CudaAttentionFast, RowsDoNotDependOnTheirChunk) {
   TENON_NEEDS_GPU();
   for (const DataType type : {DataType::kBFloat16, DataType::kFloat8E4M3, DataType::kInt8})
@@ -202,7 +218,8 @@ TEST(CudaAttentionFast, RowsDoNotDependOnTheirChunk) {
     }
 }
 
-// Products over 8 bits are in float16: queries and scales of values past its range are no trouble.
+// Products over 8 bits may be in float16: queries and scales of values past its range are no
+// trouble.
 TEST(CudaAttentionFast, CodesOfAnySize) {
   TENON_NEEDS_GPU();
   for (const auto& [type, queries, values] : {std::tuple{DataType::kInt8, 1e20F, 1e30F},
@@ -218,7 +235,8 @@ TEST(CudaAttentionFast, CodesOfAnySize) {
       const Tensor q =
           rounded_to(random_tensor({batch.tokens(), heads * 64}, 5, queries), DataType::kBFloat16);
       Tensor expected = both.reference(op, batch, q);
-      for (const char* name : {"attention_mma", "attention_mma_rows"}) {
+      for (const char* name : {"attention_hopper", "attention_mma", "attention_mma_rows"}) {
+        if (std::string(name) == "attention_hopper" && !test_features().hopper()) continue;
         Tensor got = both.attend(entry_of(name), op, batch, q, DataType::kBFloat16);
         for (std::int64_t i = 0; i < got.view().elements(); ++i)
           ASSERT_NEAR(got.view().as<float>()[i] / values, expected.view().as<float>()[i] / values,
@@ -246,7 +264,7 @@ TEST(CudaAttentionChoice, EachCacheTypeHasFastKernels) {
       const NodeView node = node_of(type, queries_of(type), head_dim);
       for (const char* name : {"attention_mma", "attention_mma_rows"})
         EXPECT_EQ(entry_of(name).reject(op, node, h200), "") << to_string(type) << " " << head_dim;
-      const bool hopper = size_of(type) == 2 && (head_dim == 64 || head_dim == 128);
+      const bool hopper = head_dim == 64 || head_dim == 128;
       EXPECT_EQ(entry_of("attention_hopper").reject(op, node, h200).empty(), hopper)
           << to_string(type) << " " << head_dim;
     }
@@ -282,10 +300,13 @@ TEST(CudaAttentionChoice, SaysWhyNot) {
   EXPECT_THAT(why("attention_mma", DataType::kInt8, DataType::kFloat16, h200),
               HasSubstr("must be bfloat16"));
   EXPECT_THAT(why("attention_mma", bf16, DataType::kFloat16, h200), HasSubstr("must be bfloat16"));
-  EXPECT_THAT(why("attention_hopper", DataType::kInt8, bf16, h200), HasSubstr("holds int8"));
+  EXPECT_EQ(why("attention_hopper", DataType::kInt8, bf16, h200), "");
+  EXPECT_THAT(why("attention_hopper", DataType::kInt8, DataType::kFloat16, h200),
+              HasSubstr("must be bfloat16"));
   // Decodes once failed when they were launched on a device with less shared memory than Hopper.
   const DeviceFeatures small{.capability = 89, .multiprocessors = 128, .shared_bytes = 101376};
   EXPECT_THAT(why("attention_mma", bf16, bf16, small), HasSubstr("shared memory"));
+  EXPECT_THAT(why("attention_hopper", bf16, bf16, small), HasSubstr("capability 9.0"));
   EXPECT_EQ(why("attention_mma_rows", bf16, bf16, small), "");
   EXPECT_EQ(why("attention_mma_rows", DataType::kInt8, bf16, small), "");
 }

@@ -28,6 +28,11 @@ class BothCaches {
     step_ = std::make_unique<DeviceStep>(all_, cache_.get());
   }
 
+  /// Every byte of the device's cache, before write(): what lies in blocks beside their tokens.
+  void fill_device_cache(int byte) {
+    check(cudaMemset(step_->context().cache->layer(0).keys, byte, cache_bytes()), "test");
+  }
+
   /// Runs `op` with tokens of the whole sequences on both; gives the outputs (rotated queries).
   template <class OpT>
   void write(const OpT& op, std::vector<Tensor> inputs) {
@@ -106,10 +111,13 @@ class BothCaches {
   const Batch& all() const { return all_; }
 
  private:
-  std::vector<std::byte> device_cache() {
+  std::size_t cache_bytes() const {
     const auto groups = cache_->get()->groups();
     const std::vector<CacheGroupDescription> all(groups.begin(), groups.end());
-    std::vector<std::byte> out(static_cast<std::size_t>(PagedCache::bytes(all)));
+    return static_cast<std::size_t>(PagedCache::bytes(all));
+  }
+  std::vector<std::byte> device_cache() {
+    std::vector<std::byte> out(cache_bytes());
     check(cudaMemcpy(out.data(), step_->context().cache->layer(0).keys, out.size(),
                      cudaMemcpyDeviceToHost),
           "test");

@@ -9,8 +9,9 @@
 
 namespace tenon::cuda {
 
-/// Of the layer's keys or values, in 16 bits: [blocks * kv_heads][block_tokens][head_dim], in boxes
-/// of 64 elements (swizzled to 128-byte rows) of all tokens of one block and head.
+/// Of the layer's keys or values, [blocks * kv_heads][block_tokens][head_dim]. A box has all tokens
+/// of one block and head: of 16 bits 64 elements each, swizzled to rows of 128 bytes; of 8 bits the
+/// whole rows, one after the other.
 CUtensorMap map_of_cache(const CacheLayer& layer, void* data);
 
 }  // namespace tenon::cuda

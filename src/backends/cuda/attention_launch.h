@@ -47,5 +47,7 @@ void launch_attention_decode(const AttentionLaunch& launch);
 void launch_attention_prefill(const AttentionLaunch& launch);
 bool is_hopper_head_dim(std::int64_t head_dim);
 void launch_attention_hopper(const AttentionLaunch& launch);
+/// The part of launch_attention_hopper() over a cache in 8 bits.
+void launch_attention_hopper_codes(const AttentionLaunch& launch);
 
 }  // namespace tenon::cuda

@@ -108,9 +108,6 @@ std::string reject_attention_hopper(const Attention& op, const NodeView& node,
                                     const DeviceFeatures& features) {
   if (!features.hopper()) return "needs compute capability 9.0";
   if (std::string reason = reject_attention_mma(op, node, features); !reason.empty()) return reason;
-  if (is_code(node.cache.dtype))
-    return fmt::format("the cache holds {}, its products read 16 bits from where they were copied",
-                       to_string(node.cache.dtype));
   if (!is_hopper_head_dim(op.head_dim))
     return fmt::format("head_dim {} is none of 64, 128", op.head_dim);
   const std::int64_t block = node.cache.tokens_per_block;

@@ -7,7 +7,7 @@
 
 namespace tenon::cuda {
 
-/// Decodes by split keys, context with Hopper's warpgroup products. 16 bits alone.
+/// Decodes by split keys, context with Hopper's warpgroup products.
 std::string reject_attention_hopper(const Attention&, const NodeView&, const DeviceFeatures&);
 std::unique_ptr<CudaKernel> make_attention_hopper(const Attention&, const NodeView&, Weights,
                                                   LoadContext&);

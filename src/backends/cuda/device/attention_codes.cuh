@@ -18,6 +18,19 @@ struct Float8Code {  // E4M3
   static constexpr bool kScaled = false;
 };
 
+/// The power of two that brings a row of bfloat16, whose largest size is given, into float16's
+/// range: to between 2^14 and 2^15; and what undoes it.
+struct HalfRange {
+  float factor;
+  float unit;
+  __device__ explicit HalfRange(float largest) {
+    const int exponent = __float_as_int(largest) >> 23;
+    const int lifted = min(127 + 14 + 127 - exponent, 253);
+    factor = __int_as_float(lifted << 23);
+    unit = __int_as_float((254 - lifted) << 23);
+  }
+};
+
 /// Which of four codes become {r[0] low, r[0] high, r[1] low, r[1] high}.
 enum class CodeOrder : std::uint8_t {
   kRow,      ///< 0, 1, 2, 3

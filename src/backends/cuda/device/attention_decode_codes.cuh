@@ -93,11 +93,9 @@ struct DecodeCodes : DecodeBlock<CodeStage<kHeadDim, kMostRows>, kHeadDim, kMost
       }
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
-      // The power of two that brings the row's largest between 2^14 and 2^15.
-      const int exponent = __float_as_int(quad_max(largest[half])) >> 23;
-      const int lifted = min(127 + 14 + 127 - exponent, 253);
-      q.factor[half] = __int_as_float(lifted << 23);
-      q.unit[half] = __int_as_float((254 - lifted) << 23);
+      const HalfRange range(quad_max(largest[half]));
+      q.factor[half] = range.factor;
+      q.unit[half] = range.unit;
     }
     if constexpr (kKeepsQueries) {
 #pragma unroll
