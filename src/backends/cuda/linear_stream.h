@@ -2,8 +2,9 @@
 // One launch for a node: segments (QKV), biases, and gate, up and activation in the epilogue.
 //
 // Few rows of x (all, where only row-invariant kernels may run, or cuBLASLt is not there) go
-// through the streaming kernel; more go through cuBLASLt: 16-bit matrices as they lie, others
-// dequantized to bfloat16 piece by piece in workspace.
+// through the streaming kernel, more of a quantized matrix on Hopper through linear_widening.h;
+// more still go through cuBLASLt: 16-bit matrices as they lie, others dequantized to bfloat16 piece
+// by piece in workspace.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
