@@ -163,7 +163,7 @@ TEST(CudaLinearWidening, EveryForm) {
 // Columns that end within a line, rows within a tile of x and of the matrix.
 TEST(CudaLinearWidening, OddExtents) {
   TENON_NEEDS_HOPPER();
-  for (const std::int64_t rows : {1, 64, 65, 129, 257})
+  for (const std::int64_t rows : {1, 64, 65, 97, 129, 193, 257})
     expect_widening_agrees({"float8_e4m3 group row scale float32", 200, {33}}, rows, 0, -1);
   expect_widening_agrees({"int4 group 64 scale bfloat16 minimum", 320, {33}}, 65, 0, -1);
   expect_widening_agrees({"int4 group 32 scale float16 offset 8", 288, {129}}, 300, 0, -1);
@@ -204,7 +204,7 @@ TEST(CudaLinearWidening, PlansFitTheirWorkspace) {
     features.multiprocessors = multiprocessors;
     for (const CodeKind kind : {CodeKind::kFloat8, CodeKind::kInt4})
       for (const std::int32_t outputs : {1, 100, 4096, 6144, 28672})
-        for (const std::int64_t rows : {17, 65, 200, 512})
+        for (const std::int64_t rows : {17, 65, 129, 200, 257, 300, 512})
           for (const bool gated : {false, true}) {
             GemvArguments a;
             a.matrix.kind = kind;
@@ -215,12 +215,13 @@ TEST(CudaLinearWidening, PlansFitTheirWorkspace) {
             a.x_rows = rows;
             for (const int cluster : {0, 1, 2, 4}) {
               const WideningPlan plan = plan_widening(a, features, cluster);
-              EXPECT_GE(plan.width * 2, std::min<std::int64_t>(rows, 512));
+              EXPECT_GE(plan.width * 2, rows);
               EXPECT_LE(plan.clusters * plan.cluster, multiprocessors);
               const std::int64_t parts = std::int64_t{4} * kWideningTileRows * plan.width * 2 *
                                          plan.clusters * plan.cluster;
               EXPECT_LE(rows * widening_x_bytes(a.columns) + (plan.parts ? parts : 0),
-                        widening_workspace(a.columns, rows));
+                        std::min(widening_workspace(a.columns, rows),
+                                 widening_workspace(a.columns, 4096)));
             }
           }
   }

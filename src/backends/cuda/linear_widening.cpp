@@ -2,6 +2,7 @@
 #include "backends/cuda/linear_widening.h"
 
 #include <algorithm>
+#include <array>
 
 #include "backends/cuda/tensor_map.h"
 #include "core/check.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int kMostBlocks = 144;  // whose parts workspace has room for: no Hopper has more
 constexpr int kUsualCluster = 2;
+constexpr std::array kWidths = {64, 96, 128, 192, 256};  // of tiles of x's rows
 // What a plan counts with, for an H200; only the order of plans matters.
 constexpr double kClocks = 1700;           // a microsecond
 constexpr double kBytes = 4.65e6;          // of memory, a microsecond
@@ -18,10 +20,14 @@ constexpr double kPartBytes = 3e6;         // written and read again, a microsec
 constexpr double kSumsMicroseconds = 2.5;  // of the launch that adds parts
 constexpr double kTileMicroseconds = 1;    // the end of a tile
 
-int width_of(std::int64_t rows) { return rows <= 64 ? 64 : rows <= 128 ? 128 : 256; }
-
 int up(std::int64_t value, std::int64_t unit) {
   return static_cast<int>((value + unit - 1) / unit);
+}
+
+// Tiles as few and as narrow as the rows allow.
+int width_of(std::int64_t rows) {
+  const int each = up(rows, up(rows, kWidths.back()));
+  return *std::find_if(kWidths.begin(), kWidths.end(), [&](int width) { return width >= each; });
 }
 
 WideningArguments arguments_of(const GemvArguments& a, const WideningPlan& plan) {
@@ -46,7 +52,10 @@ bool widening_serves(const PackedMatrix& form, const DeviceFeatures& features) {
 
 std::int64_t widening_workspace(std::int64_t columns, std::int64_t rows) {
   rows = std::min(rows, kWideningRows);
-  const std::int64_t part = std::int64_t{4} * kWideningTileRows * width_of(rows);
+  // A step of fewer rows has no wider tiles than one of as many as fill the widest.
+  const int width =
+      rows > kWidths.back() ? kWidths.back() : width_of(std::max<std::int64_t>(rows, 1));
+  const std::int64_t part = std::int64_t{4} * kWideningTileRows * width;
   return aligned(rows * widening_x_bytes(columns)) + 2 * kMostBlocks * part;
 }
 

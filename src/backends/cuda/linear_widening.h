@@ -35,7 +35,7 @@ struct WideningArguments {
 };
 
 struct WideningPlan {
-  int width = 128;     ///< rows of x of a tile: 64, 128 or 256
+  int width = 128;     ///< rows of x of a tile: 64, 96, 128, 192 or 256
   int cluster = 1;     ///< 1, 2 or 4
   int share = 0;       ///< chunks
   int clusters = 0;    ///< launched

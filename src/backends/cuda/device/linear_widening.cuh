@@ -423,12 +423,13 @@ void launch_widening_form(const WideningArguments& a, const WideningMaps& maps,
 template <CodeKind kKind, GroupScale kScale>
 void launch_widening_widths(const WideningArguments& a, const WideningMaps& maps,
                             const WideningPlan& plan, cudaStream_t stream) {
-  if (plan.width == 64)
-    launch_widening_form<WideningForm<kKind, kScale, 64>>(a, maps, plan, stream);
-  else if (plan.width == 128)
-    launch_widening_form<WideningForm<kKind, kScale, 128>>(a, maps, plan, stream);
-  else
-    launch_widening_form<WideningForm<kKind, kScale, 256>>(a, maps, plan, stream);
+  switch (plan.width) {
+    case 64: return launch_widening_form<WideningForm<kKind, kScale, 64>>(a, maps, plan, stream);
+    case 96: return launch_widening_form<WideningForm<kKind, kScale, 96>>(a, maps, plan, stream);
+    case 128: return launch_widening_form<WideningForm<kKind, kScale, 128>>(a, maps, plan, stream);
+    case 192: return launch_widening_form<WideningForm<kKind, kScale, 192>>(a, maps, plan, stream);
+    default: return launch_widening_form<WideningForm<kKind, kScale, 256>>(a, maps, plan, stream);
+  }
 }
 
 }  // namespace tenon::cuda

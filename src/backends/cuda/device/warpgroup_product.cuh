@@ -13,8 +13,10 @@ namespace tenon::cuda {
 #define TENON_S32(i) TENON_S16(i), TENON_S16(i + 16)
 #define TENON_S64(i) TENON_S32(i), TENON_S32(i + 32)
 
-/// Queues d (+)= a b^T: a [64, 16] in registers, b [64, 16] in shared memory, rows of 16 columns side
-/// by side; bfloat16. d[4 n + i] is element i of the fragment of b's rows 8 n … (mma.cuh).
+// Queue d (+)= a b^T: a [64, 16] in registers, b [2 x sums of a thread, 16] in shared memory, rows of
+// 16 columns side by side; bfloat16. d[4 n + i] is element i of the fragment of b's rows 8 n …
+// (mma.cuh).
+
 __device__ __forceinline__ void multiply_rows(float (&d)[32], const std::uint32_t (&a)[4],
                                               std::uint64_t b, bool adds) {
   asm volatile(
@@ -27,8 +29,19 @@ __device__ __forceinline__ void multiply_rows(float (&d)[32], const std::uint32_
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(adds)));
 }
 
-/// Queues d (+)= a b^T: a [64, 16] in registers, b [128, 16] in shared memory, rows of 16 columns side
-/// by side; bfloat16. d[4 n + i] is element i of the fragment of b's rows 8 n … (mma.cuh).
+__device__ __forceinline__ void multiply_rows(float (&d)[48], const std::uint32_t (&a)[4],
+                                              std::uint64_t b, bool adds) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %53, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n96k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+      "}, {%48, %49, %50, %51}, %52, p, 1, 1, 0;\n}"
+      : TENON_S16(0), TENON_S32(16)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(adds)));
+}
+
 __device__ __forceinline__ void multiply_rows(float (&d)[64], const std::uint32_t (&a)[4],
                                               std::uint64_t b, bool adds) {
   asm volatile(
@@ -43,8 +56,22 @@ __device__ __forceinline__ void multiply_rows(float (&d)[64], const std::uint32_
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(adds)));
 }
 
-/// Queues d (+)= a b^T: a [64, 16] in registers, b [256, 16] in shared memory, rows of 16 columns side
-/// by side; bfloat16. d[4 n + i] is element i of the fragment of b's rows 8 n … (mma.cuh).
+__device__ __forceinline__ void multiply_rows(float (&d)[96], const std::uint32_t (&a)[4],
+                                              std::uint64_t b, bool adds) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %101, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+      "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+      "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+      "}, {%96, %97, %98, %99}, %100, p, 1, 1, 0;\n}"
+      : TENON_S64(0), TENON_S32(64)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(adds)));
+}
+
 __device__ __forceinline__ void multiply_rows(float (&d)[128], const std::uint32_t (&a)[4],
                                               std::uint64_t b, bool adds) {
   asm volatile(
