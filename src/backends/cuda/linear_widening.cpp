@@ -30,6 +30,13 @@ int width_of(std::int64_t rows) {
   return *std::find_if(kWidths.begin(), kWidths.end(), [&](int width) { return width >= each; });
 }
 
+// Multiprocessors stand in groups of 16 or 18, and a cluster in one of them.
+int clusters_at_a_time(int multiprocessors, int cluster) {
+  constexpr int kGroup = 16;
+  const bool fits = cluster <= 2 || multiprocessors < kGroup;
+  return std::max(1, (fits ? multiprocessors : multiprocessors / kGroup * kGroup) / cluster);
+}
+
 WideningArguments arguments_of(const GemvArguments& a, const WideningPlan& plan) {
   WideningArguments out;
   out.linear = a;
@@ -68,7 +75,7 @@ WideningPlan plan_widening(const GemvArguments& a, const DeviceFeatures& feature
   plan.cluster = cluster > 0 ? cluster : std::min(kUsualCluster, blocks);
   const WideningArguments w = arguments_of(a, plan);
   const int multiprocessors = std::clamp(features.multiprocessors, plan.cluster, kMostBlocks);
-  const int most = multiprocessors / plan.cluster;  // clusters at a time
+  const int most = clusters_at_a_time(multiprocessors, plan.cluster);
   const std::int64_t tiles = std::int64_t{w.row_tiles} * w.column_tiles;
   const std::int64_t chunks = w.linear.chunks;
   const double columns = line_columns(a.matrix.kind);
