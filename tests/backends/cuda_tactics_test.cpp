@@ -27,6 +27,7 @@ using testing::ElementsAre;
 TEST(CudaTactics, NamesSayTheWay) {
   EXPECT_EQ(LinearTactic{}.text(), "stream");
   EXPECT_EQ((LinearTactic{Route::kProducts, 0}.text()), "cublaslt");
+  EXPECT_EQ((LinearTactic{Route::kWidening}.text()), "widening");
   EXPECT_EQ((LinearTactic{Route::kJoined, 0xABC}.text()), "joined 0000000000000abc");
   EXPECT_EQ(LinearTactic{Route::kSums}.text(), "sums");
 }
@@ -243,6 +244,9 @@ TEST(CudaTactics, EveryWayGivesTheSame) {
       EXPECT_EQ(routes[Route::kProducts] > 0, blas) << label_of(c);
       EXPECT_EQ(routes[Route::kJoined] > 0, blas && c.widths.size() > 1) << label_of(c);
       EXPECT_EQ(routes[Route::kStream] > 0, rows <= 64) << label_of(c);
+      EXPECT_EQ(routes[Route::kWidening] > 0,
+                test_features().hopper() && c.form != "bfloat16" && rows > 16)
+          << label_of(c);
     }
 }
 
