@@ -173,6 +173,30 @@ struct GroupWords {
       to[0] = *reinterpret_cast<const std::uint32_t*>(at);
     }
   }
+  /// As fp32, one of each run. What depends on the matrix' form is done with here: a branch between
+  /// products would keep them apart.
+  static __device__ __forceinline__ void widen(const PackedMatrix& m, std::uint32_t (&words)[4]) {
+    const bool all = m.step == ScaleStep::kLine;
+    if (m.scale_type == DataType::kFloat32) {
+      if (all) words[1] = words[2] = words[3] = words[0];
+      return;
+    }
+    const std::uint32_t low = all ? __byte_perm(words[0], 0, 0x1010) : words[0];
+    const std::uint32_t high = all ? low : words[1];
+    const float2 first = __half22float2(reinterpret_cast<const __half2&>(low));
+    const float2 second = __half22float2(reinterpret_cast<const __half2&>(high));
+    words[0] = __float_as_uint(first.x);
+    words[1] = __float_as_uint(first.y);
+    words[2] = __float_as_uint(second.x);
+    words[3] = __float_as_uint(second.y);
+  }
+  __device__ __forceinline__ void widen(const PackedMatrix& m) {
+    widen(m, scale);
+    if (m.minimum != nullptr)
+      widen(m, minimum);
+    else
+      minimum[0] = minimum[1] = minimum[2] = minimum[3] = 0;
+  }
   __device__ __forceinline__ void read(const PackedMatrix& m, int row, int chunk) {
     const bool all = m.step == ScaleStep::kLine;
     const bool wide = m.scale_type == DataType::kFloat32;
@@ -189,27 +213,12 @@ __device__ __forceinline__ std::uint32_t multiply_add_pairs(std::uint32_t a, std
                          reinterpret_cast<const __nv_bfloat162&>(b),
                          reinterpret_cast<const __nv_bfloat162&>(c)));
 }
-__device__ __forceinline__ std::uint32_t pair_of(__nv_bfloat16 x) {
-  return bits_of(__nv_bfloat162(x, x));
-}
-
 /// One run's scale and minimum of one row, twice in a word each.
 struct RunScale {
   std::uint32_t high = 0;
   std::uint32_t low = 0;  // what `high` rounds away
   std::uint32_t minimum = 0;
 };
-
-template <class Form>
-__device__ __forceinline__ float number_of(const PackedMatrix& m, const std::uint32_t (&words)[4],
-                                           int run) {
-  const bool all = m.step == ScaleStep::kLine;
-  if (m.scale_type == DataType::kFloat32) return __uint_as_float(all ? words[0] : words[run]);
-  const std::uint32_t word = all ? words[0] : words[run / 2] >> (run % 2 * 16);
-  if (m.scale_type == DataType::kFloat16)
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(word)));
-  return __uint_as_float(word << 16);
-}
 
 template <class Form>
 __device__ __forceinline__ RunScale run_scale(const PackedMatrix& m, const GroupWords<Form>& words,
@@ -224,12 +233,12 @@ __device__ __forceinline__ RunScale run_scale(const PackedMatrix& m, const Group
     out.high = twice(words.scale);
     if (m.minimum != nullptr) out.minimum = twice(words.minimum);
   } else if constexpr (Form::kScale == GroupScale::kSplit) {
-    const float scale = number_of<Form>(m, words.scale, run);
-    const __nv_bfloat16 high = __float2bfloat16_rn(scale);
-    out.high = pair_of(high);
-    out.low = pair_of(__float2bfloat16_rn(scale - __bfloat162float(high)));
-    if (m.minimum != nullptr)
-      out.minimum = pair_of(__float2bfloat16_rn(number_of<Form>(m, words.minimum, run)));
+    const float scale = __uint_as_float(words.scale[run]);
+    const float minimum = __uint_as_float(words.minimum[run]);
+    out.high = bits_of(__floats2bfloat162_rn(scale, scale));
+    const float low = scale - __uint_as_float(out.high & 0xFFFF0000U);
+    out.low = bits_of(__floats2bfloat162_rn(low, low));
+    out.minimum = bits_of(__floats2bfloat162_rn(minimum, minimum));
   }
   return out;
 }
@@ -308,6 +317,10 @@ struct WideningConsumer {
         GroupWords<Form> words[2];
         words[0] = next[0];
         words[1] = next[1];
+        if constexpr (Form::kScale == GroupScale::kSplit) {
+          words[0].widen(a.linear.matrix);
+          words[1].widen(a.linear.matrix);
+        }
         if (chunk + 1 < last) read_scales(chunk + 1, next);
         wait_for(ring.full(stage), parity);
         const uint4 codes[2] = {read_codes(stage, 0), read_codes(stage, 1)};
