@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/model_source.h"
+#include "core/half.h"
 
 namespace tenon::test {
 
@@ -48,9 +49,17 @@ inline std::vector<double> rounded_to_float8(const std::vector<double>& x) {
   return out;
 }
 
+inline double rounded_to_bfloat16(double value) {
+  return bf16_to_float(float_to_bf16(static_cast<float>(value)));
+}
+
 class Float8Reference {
  public:
-  explicit Float8Reference(const ModelSource& source) : source_(source), c_(source.config) {}
+  /// How a backend keeps what linear layers read: as it was computed, or in bfloat16; kWithGates:
+  /// gate and up too, before they meet.
+  enum class Storage { kAsComputed, kBFloat16, kBFloat16WithGates };
+  explicit Float8Reference(const ModelSource& source, Storage storage = Storage::kAsComputed)
+      : source_(source), c_(source.config), storage_(storage) {}
 
   /// Logits of every position, of one sequence.
   Rows logits(const std::vector<std::int32_t>& ids) const {
@@ -74,6 +83,12 @@ class Float8Reference {
   }
 
  private:
+  void store(Rows& x) const {
+    if (storage_ == Storage::kAsComputed) return;
+    for (std::vector<double>& row : x)
+      for (double& value : row) value = rounded_to_bfloat16(value);
+  }
+
   static void add(Rows& x, const Rows& y) {
     for (std::size_t r = 0; r < x.size(); ++r)
       for (std::size_t i = 0; i < x[r].size(); ++i) x[r][i] += y[r][i];
@@ -96,6 +111,7 @@ class Float8Reference {
     const QuantizedTensor weight = source_.weights->load(name, {});
     const bool rounds = weight.spec.suits_float8_inputs(weight.columns());
     Rows in = x;
+    if (weight.spec != QuantSpec::floating(DataType::kFloat32)) store(in);
     for (std::vector<double>& row : in)
       if (rounds) row = rounded_to_float8(row);
     Rows out(x.size(), std::vector<double>(static_cast<std::size_t>(weight.rows())));
@@ -157,7 +173,11 @@ class Float8Reference {
 
   Rows mlp(const Rows& x, const std::string& at) const {
     Rows inner = linear(x, at + "fc.weight");
-    const Rows up = linear(x, at + "gate.weight");
+    Rows up = linear(x, at + "gate.weight");
+    if (storage_ == Storage::kBFloat16WithGates) {
+      store(inner);
+      store(up);
+    }
     for (std::size_t r = 0; r < inner.size(); ++r)
       for (std::size_t i = 0; i < inner[r].size(); ++i)
         inner[r][i] *= up[r][i] / (1.0 + std::exp(-inner[r][i]));
@@ -166,6 +186,7 @@ class Float8Reference {
 
   const ModelSource& source_;
   const PretrainedConfig& c_;
+  Storage storage_;
 };
 
 /// Mean over positions of KL(expected || got), of softmaxed logits.
