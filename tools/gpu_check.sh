@@ -259,7 +259,7 @@ load() { # file
 }
 
 # profiled NAME KIND SKIP COUNT FLAGS...: a step as it ran, beside floors by counters of COUNT launches
-# after the first SKIP. KIND: --longest (a step of context), or nothing: the step that came most often.
+# after the first SKIP (of a run that measures no ways: their launches would come first). KIND: --longest (a step of context), or nothing: the step that came most often.
 profiled() {
   local name=$1 kind=$2 skip=$3 count=$4 status=0
   shift 4
@@ -269,9 +269,9 @@ profiled() {
     --memory_bandwidth 4650 "$@")
   ncu --clock-control none --cache-control none --graph-profiling node --csv --launch-skip "$skip" --launch-count "$count" \
     --metrics gpu__time_duration.sum,dram__bytes.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed \
-    "${command[@]}" >"$logs/$name.csv" 2>"$logs/$name.log" || status=1
+    "${command[@]}" --tactics off >"$logs/$name.csv" 2>"$logs/$name.log" || status=1
   CUDA_INJECTION64_PATH=$bin/libkernel_trace.so TENON_KERNEL_TRACE=$logs/$name.trace.csv \
-    "${command[@]}" >"$logs/$name.traced.log" 2>&1 || status=1
+    "${command[@]}" --tactics refresh >"$logs/$name.traced.log" 2>&1 || status=1
   echo "## $name: $(grep -E '^decode step' "$logs/$name.traced.log" | tr -s ' ') as traced"
   "$root/tools/kernel_profile.py" "$logs/$name.csv" --trace "$logs/$name.trace.csv" ${kind:+"$kind"} || status=1
   [ $status = 0 ] || tail -qn 3 "$logs/$name.log" "$logs/$name.traced.log"

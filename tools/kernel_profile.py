@@ -32,14 +32,14 @@ def short(name):
     its template arguments, of which two demanglers write different ones."""
     name = re.sub(r"\(anonymous namespace\)::|<unnamed>::", "", name)
     name = re.sub(r"\([\w: ]+\)(?=-?\d)", "", name)  # (int)8
-    name = re.sub(r"\btrue\b", "1", re.sub(r"\bfalse\b", "0", name))
+    name = re.sub(r"\btrue\b", "1", re.sub(r"\bfalse\b", "0", name)).replace("> >", ">>")
     depth = 0
     for at, c in enumerate(name):
         depth += (c == "<") - (c == ">")
         if c == "(" and depth == 0:
             name = name[:at]
             break
-    return re.sub(r"\w+::", "", re.sub(r"^void ", "", name))[:72]
+    return re.sub(r"\w+::", "", re.sub(r"^void ", "", name)).strip()[:72]
 
 
 def read_counters(lines):
