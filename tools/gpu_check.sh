@@ -116,6 +116,27 @@ join_parts() { # file, parts …
   done >"$file"
 }
 
+# Quantized weights on the GPU with 16-bit activations, from the CPU's fp32 run of the same weights;
+# with fp8 activations, from the model that is not quantized.
+quantized() { # model, folder
+  local form given weights=$2/quantized own=$2/own.safetensors
+  local reference=$root/tests/data/real_model/logprobs.safetensors
+  for form in int8 fp8 "int4 --group_size 64"; do
+    given=${form%% *}
+    rm -rf "$weights"
+    # shellcheck disable=SC2086 # flags
+    "$bin/tenon" convert --model_dir "$1" --output_dir "$weights" --use_weight_only --weight_only_precision $form \
+      >"$logs/convert-$given.log" 2>&1
+    "$bin/tenon" eval --model_dir "$weights" --no_cache --device cpu --activation_dtype float32 \
+      --kv_cache_dtype float32 --reference_logprobs "$reference" --save_logprobs "$own" --worst 0 >"$logs/cpu-$given.log" 2>&1
+    table+=("$(printf '%-25s %s' "$given, CPU, from exact" "$(grep KL "$logs/cpu-$given.log")")")
+    check "$given-bfloat16" "$bin/tenon" eval --model_dir "$weights" --no_cache --device cuda --activation_dtype bfloat16 \
+      --kv_cache_dtype bfloat16 --reference_logprobs "$own" --worst 0 --max_kl 1e-3
+    [ "$given" = fp8 ] && check fp8-fp8-from-exact "$bin/tenon" eval --model_dir "$weights" --no_cache --device cuda \
+      --activation_dtype float8_e4m3 --kv_cache_dtype bfloat16 --reference_logprobs "$reference" --worst 0 --max_kl 5e-2
+  done
+}
+
 divergence() { # name, largest allowed, model, activations, cache
   check "$1" "$bin/tenon" eval --model_dir "$3" --no_cache --device cuda --activation_dtype "$4" \
     --kv_cache_dtype "$5" --reference_logprobs "$root/tests/data/real_model/logprobs.safetensors" \
@@ -144,6 +165,7 @@ real() { # parts …
       divergence "$weights-$cache" 1e-3 "$work/$weights" bfloat16 $cache
     done
   done
+  quantized "$work/model.gguf" "$work"
   check greedy "$bin/real_model_test" --gtest_brief=1 \
     --gtest_filter='RealModel.LogProbabilitiesInFp32:RealModel.Greedy*:RealModel.BeamsOfTwentyPrompts'
   check chat "$bin/tenon" run --model_dir "$work/model.gguf" --no_cache --device cuda --chat \
