@@ -4,8 +4,7 @@
 // data. Prints microseconds, the weight's bytes, the share of memory's speed as read here, and
 // cuBLASLt's figure for the same bfloat16 product. --sweep: other numbers of warps and thread
 // blocks. --ways: all ways of quantized weights beside each other (streaming up to 64 rows, widened
-// in registers where the device can, dequantized to workspace for cuBLASLt), and with --sweep the
-// plans of the second.
+// in registers where the device can, dequantized to workspace for cuBLASLt).
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
@@ -176,12 +175,11 @@ double stream_time(Rig& rig, const Case& c, const PackedMatrix& form, bool minim
 }
 
 double widening_time(Rig& rig, const Case& c, const PackedMatrix& form, bool minimum,
-                     std::int64_t rows, int cluster, int apart) {
+                     std::int64_t rows) {
   const int copies = rig.copies(aligned(weight_bytes(form, minimum)));
   return rig.time(copies, [&](int copy) {
     const GemvArguments a = arguments_of(rig, c, form, minimum, rows, copy);
-    launch_widening(a, plan_widening(a, rig.features(), cluster, apart), rig.workspace(),
-                    rig.stream());
+    launch_widening(a, plan_widening(a, rig.features()), rig.workspace(), rig.stream());
   });
 }
 
@@ -239,7 +237,7 @@ std::vector<std::int64_t> numbers(const std::string& text) {
 
 // One line: every way.
 void print_ways(Rig& rig, const Form& form, const Case& c, const PackedMatrix& packed,
-                std::int64_t rows, bool sweep, bench::ResultLog& log) {
+                std::int64_t rows, bench::ResultLog& log) {
   const bool minimum = form.spec.has_minimum;
   const double us_of_bytes = static_cast<double>(weight_bytes(packed, minimum)) / 4.65e6;
   const double us_of_products =
@@ -247,11 +245,7 @@ void print_ways(Rig& rig, const Form& form, const Case& c, const PackedMatrix& p
   std::vector<std::pair<std::string, double>> times;
   if (rows <= 64) times.emplace_back("stream", stream_time(rig, c, packed, minimum, rows, 0));
   if (rows <= kWideningRows && widening_serves(packed, rig.features())) {
-    times.emplace_back("widening", widening_time(rig, c, packed, minimum, rows, 0, -1));
-    for (const int cluster : sweep ? std::vector<int>{1, 2, 4} : std::vector<int>{})
-      for (const int apart : {0, 1})
-        times.emplace_back(fmt::format("cluster {} {}", cluster, apart == 0 ? "even" : "apart"),
-                           widening_time(rig, c, packed, minimum, rows, cluster, apart));
+    times.emplace_back("widening", widening_time(rig, c, packed, minimum, rows));
   }
   times.emplace_back("dequantized", dequantized_time(rig, c, packed, minimum, rows));
   times.emplace_back("cublaslt bfloat16", cublaslt_time(rig, c, rows));
@@ -289,7 +283,7 @@ void run(bool sweep, bool ways, const std::string& cases, const std::string& wan
       for (const std::int64_t rows : rows_list) {
         if (ways) {
           if (packed.matrix.kind != CodeKind::k16Bit)
-            print_ways(rig, form, c, packed.matrix, rows, sweep, log);
+            print_ways(rig, form, c, packed.matrix, rows, log);
           continue;
         }
         const double blas = cublaslt_time(rig, c, rows);

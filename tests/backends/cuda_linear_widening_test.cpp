@@ -59,8 +59,8 @@ class WideningNode {
   }
   const GemvArguments& arguments() const { return arguments_; }
 
-  /// With `cluster` and `apart` of plan_widening().
-  std::vector<Tensor> run(const Tensor& x, int cluster, int apart) {
+  /// With `multiprocessors` of plan_widening().
+  std::vector<Tensor> run(const Tensor& x, int multiprocessors) {
     const std::int64_t rows = x.shape()[0];
     const DeviceTensor input(x, DataType::kBFloat16);
     std::vector<DeviceTensor> outputs;
@@ -79,7 +79,7 @@ class WideningNode {
     }
     const DeviceTensor workspace(DataType::kUInt8, {widening_workspace(a.columns, rows)});
     const Stream stream;
-    launch_widening(a, plan_widening(a, test_features(), cluster, apart), workspace.ref().data,
+    launch_widening(a, plan_widening(a, test_features(), multiprocessors), workspace.ref().data,
                     stream.get());
     check(cudaStreamSynchronize(stream.get()), "test");
     std::vector<Tensor> out;
@@ -123,10 +123,10 @@ std::string label_of(const WideningCase& c) {
 
 double silu(double x) { return x / (1 + std::exp(-x)); }
 
-void expect_widening_agrees(const WideningCase& c, std::int64_t rows, int cluster, int apart) {
+void expect_widening_agrees(const WideningCase& c, std::int64_t rows, int multiprocessors) {
   WideningNode node(c);
   const Tensor x = rounded_to(random_tensor({rows, c.columns}, 3), DataType::kBFloat16);
-  const std::vector<Tensor> got = node.run(x, cluster, apart);
+  const std::vector<Tensor> got = node.run(x, multiprocessors);
   const double rounding = static_cast<double>(rounding_of(c.output));
   for (std::size_t s = 0; s < got.size(); ++s)
     for (std::int64_t m = 0; m < rows; ++m)
@@ -142,8 +142,8 @@ void expect_widening_agrees(const WideningCase& c, std::int64_t rows, int cluste
         const double value = static_cast<double>(got[s].view().as<float>()[m * c.widths[s] + row]);
         const double limit = expected.limit + 1e-6 + rounding * std::abs(expected.value);
         ASSERT_LE(std::abs(value - expected.value), limit)
-            << label_of(c) << " cluster " << cluster << " apart " << apart << " rows " << rows
-            << ": segment " << s << " row " << m << " output " << row;
+            << label_of(c) << " on " << multiprocessors << " rows " << rows << ": segment " << s
+            << " row " << m << " output " << row;
       }
 }
 
@@ -157,46 +157,44 @@ TEST(CudaLinearWidening, EveryForm) {
         "int4 group 32 scale float16 minimum", "int4 group 64 scale bfloat16 minimum",
         "int4 group 128 scale bfloat16 offset 8", "int4 group 128 scale float32 offset 8",
         "int4 group 32 scale float16 minimum super 256 sub 8"})
-    expect_widening_agrees({form, 256}, 17, 0, -1);
+    expect_widening_agrees({form, 256}, 17, 0);
 }
 
 // Columns that end within a line, rows within a tile of x and of the matrix.
 TEST(CudaLinearWidening, OddExtents) {
   TENON_NEEDS_HOPPER();
   for (const std::int64_t rows : {1, 64, 65, 97, 129, 193, 257})
-    expect_widening_agrees({"float8_e4m3 group row scale float32", 200, {33}}, rows, 0, -1);
-  expect_widening_agrees({"int4 group 64 scale bfloat16 minimum", 320, {33}}, 65, 0, -1);
-  expect_widening_agrees({"int4 group 32 scale float16 offset 8", 288, {129}}, 300, 0, -1);
-  expect_widening_agrees({"int4 group 128 scale bfloat16 offset 8", 128, {1}}, 17, 0, -1);
+    expect_widening_agrees({"float8_e4m3 group row scale float32", 200, {33}}, rows, 0);
+  expect_widening_agrees({"int4 group 64 scale bfloat16 minimum", 320, {33}}, 65, 0);
+  expect_widening_agrees({"int4 group 32 scale float16 offset 8", 288, {129}}, 300, 0);
+  expect_widening_agrees({"int4 group 128 scale bfloat16 offset 8", 128, {1}}, 17, 0);
 }
 
-// Tiles to blocks as wholes and in parts, by clusters of each size: chunks more than stages.
-TEST(CudaLinearWidening, EveryPlan) {
+// Tiles whole and in parts, several to a block and several blocks to one; chunks more than stages.
+TEST(CudaLinearWidening, EveryShare) {
   TENON_NEEDS_HOPPER();
-  for (const int cluster : {1, 2, 4})
-    for (const int apart : {0, 1}) {
-      expect_widening_agrees({"int8 group row scale float32", 1344, {300}, false, true}, 17,
-                             cluster, apart);
-      expect_widening_agrees({"int4 group 128 scale bfloat16 offset 8", 1536, {300}}, 66, cluster,
-                             apart);
-      expect_widening_agrees({"float8_e4m3", 384, {140, 140}, true}, 17, cluster, apart);
-    }
+  for (const int multiprocessors : {1, 2, 3, 5, 132}) {
+    expect_widening_agrees({"int8 group row scale float32", 1344, {300}, false, true}, 17,
+                           multiprocessors);
+    expect_widening_agrees({"int4 group 128 scale bfloat16 offset 8", 1536, {300}}, 66,
+                           multiprocessors);
+    expect_widening_agrees({"float8_e4m3", 384, {140, 140}, true}, 17, multiprocessors);
+  }
 }
 
 TEST(CudaLinearWidening, SegmentsGatesAndOutputs) {
   TENON_NEEDS_HOPPER();
   for (const DataType output : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
     for (const char* form : {"float8_e4m3", "int4 group 32 scale float16 offset 8"}) {
-      expect_widening_agrees({form, 128, {96, 32, 40}, false, true, output}, 20, 0, -1);
+      expect_widening_agrees({form, 128, {96, 32, 40}, false, true, output}, 20, 0);
       for (const bool bias : {false, true})
-        expect_widening_agrees({form, 128, {88, 88}, true, bias, output}, 20, 0, -1);
+        expect_widening_agrees({form, 128, {88, 88}, true, bias, output}, 20, 0);
     }
-    expect_widening_agrees({"float8_e4m3", 128, {88, 88}, true, true, output}, 130, 0, -1);
+    expect_widening_agrees({"float8_e4m3", 128, {88, 88}, true, true, output}, 130, 0);
   }
 }
 
-// Needs no GPU: tiles are shared out whole where that leaves no multiprocessor idle, and what plans
-// ask of workspace is there.
+// Needs no GPU: no more blocks than multiprocessors, and what plans ask of workspace is there.
 TEST(CudaLinearWidening, PlansFitTheirWorkspace) {
   DeviceFeatures features;
   features.capability = 90;
@@ -213,16 +211,14 @@ TEST(CudaLinearWidening, PlansFitTheirWorkspace) {
             a.gated = gated;
             a.up_begin = outputs;
             a.x_rows = rows;
-            for (const int cluster : {0, 1, 2, 4}) {
-              const WideningPlan plan = plan_widening(a, features, cluster);
-              EXPECT_GE(plan.width * 2, rows);
-              EXPECT_LE(plan.clusters * plan.cluster, multiprocessors);
-              const std::int64_t parts = std::int64_t{4} * kWideningTileRows * plan.width * 2 *
-                                         plan.clusters * plan.cluster;
-              EXPECT_LE(rows * widening_x_bytes(a.columns) + (plan.parts ? parts : 0),
-                        std::min(widening_workspace(a.columns, rows),
-                                 widening_workspace(a.columns, 4096)));
-            }
+            const WideningPlan plan = plan_widening(a, features);
+            EXPECT_GE(plan.width * 2, rows);
+            EXPECT_LE(plan.blocks, multiprocessors);
+            const std::int64_t parts =
+                std::int64_t{4} * kWideningTileRows * plan.width * 2 * plan.blocks;
+            EXPECT_LE(
+                rows * widening_x_bytes(a.columns) + (plan.parts ? parts : 0),
+                std::min(widening_workspace(a.columns, rows), widening_workspace(a.columns, 4096)));
           }
   }
 }

@@ -11,7 +11,6 @@ namespace tenon::cuda {
 namespace {
 
 constexpr int kMostBlocks = 144;  // whose parts workspace has room for: no Hopper has more
-constexpr int kUsualCluster = 2;
 constexpr std::array kWidths = {64, 96, 128, 192, 256};  // of tiles of x's rows
 // What a plan counts with, for an H200; only the order of plans matters.
 constexpr double kClocks = 1700;           // a microsecond
@@ -30,21 +29,13 @@ int width_of(std::int64_t rows) {
   return *std::find_if(kWidths.begin(), kWidths.end(), [&](int width) { return width >= each; });
 }
 
-// Multiprocessors stand in groups of 16 or 18, and a cluster in one of them.
-int clusters_at_a_time(int multiprocessors, int cluster) {
-  constexpr int kGroup = 16;
-  const bool fits = cluster <= 2 || multiprocessors < kGroup;
-  return std::max(1, (fits ? multiprocessors : multiprocessors / kGroup * kGroup) / cluster);
-}
-
 WideningArguments arguments_of(const GemvArguments& a, const WideningPlan& plan) {
   WideningArguments out;
   out.linear = a;
   const int rows = a.gated ? kWideningTileRows / 2 : kWideningTileRows;
   out.linear.chunks = up(a.columns, line_columns(a.matrix.kind));
   out.column_tiles = up(a.x_rows, plan.width);
-  out.cluster = plan.cluster;
-  out.row_tiles = up(up(a.gated ? a.up_begin : a.rows, rows), plan.cluster);
+  out.row_tiles = up(a.gated ? a.up_begin : a.rows, rows);
   out.share = plan.share;
   out.pairs = a.rows % 2 == 0 && a.up_begin % 2 == 0;
   for (int i = 0; i < a.segments; ++i) out.pairs = out.pairs && a.out[i].width % 2 == 0;
@@ -66,34 +57,16 @@ std::int64_t widening_workspace(std::int64_t columns, std::int64_t rows) {
   return aligned(rows * widening_x_bytes(columns)) + 2 * kMostBlocks * part;
 }
 
-WideningPlan plan_widening(const GemvArguments& a, const DeviceFeatures& features, int cluster,
-                           int tiles_apart) {
+WideningPlan plan_widening(const GemvArguments& a, const DeviceFeatures& features,
+                           int multiprocessors) {
+  if (multiprocessors == 0) multiprocessors = features.multiprocessors;
   WideningPlan plan;
   plan.width = width_of(a.x_rows);
-  plan.cluster = 1;
-  const int blocks = arguments_of(a, plan).row_tiles;
-  plan.cluster = cluster > 0 ? cluster : std::min(kUsualCluster, blocks);
   const WideningArguments w = arguments_of(a, plan);
-  const int multiprocessors = std::clamp(features.multiprocessors, plan.cluster, kMostBlocks);
-  const int most = clusters_at_a_time(multiprocessors, plan.cluster);
-  const std::int64_t tiles = std::int64_t{w.row_tiles} * w.column_tiles;
-  const std::int64_t chunks = w.linear.chunks;
-  const double columns = line_columns(a.matrix.kind);
-  const double chunk =
-      std::max(plan.width * columns / 16 / kClocks,
-               64.0 * kWideningTileRows / (kBytes / std::max(1, features.multiprocessors)));
-  const int apart = up(tiles, most) * static_cast<int>(chunks);
-  const int even = up(tiles * chunks, most);
-  const double part = 4.0 * kWideningTileRows * plan.width;
-  const double apart_time =
-      apart * chunk + static_cast<double>(up(tiles, most)) * kTileMicroseconds;
-  const double even_time =
-      even * chunk + kSumsMicroseconds +
-      2.0 * part * std::min<double>(2.0 * multiprocessors, 2.0 * tiles * plan.cluster) / kPartBytes;
-  const bool takes_apart = tiles_apart >= 0 ? tiles_apart != 0 : apart_time <= even_time;
-  plan.share = takes_apart ? apart : even;
-  plan.parts = !takes_apart && even % chunks != 0;
-  plan.clusters = up(tiles * chunks, plan.share);
+  const std::int64_t chunks = std::int64_t{w.row_tiles} * w.column_tiles * w.linear.chunks;
+  plan.share = up(chunks, std::clamp(multiprocessors, 1, kMostBlocks));
+  plan.parts = plan.share % w.linear.chunks != 0;
+  plan.blocks = up(chunks, plan.share);
   return plan;
 }
 
@@ -107,7 +80,7 @@ void launch_widening(const GemvArguments& a, const WideningPlan& plan, std::byte
   const TensorMapAxis codes[] = {
       {a.matrix.row_bytes, 0, 64},
       {a.rows, a.matrix.row_bytes, a.gated ? kWideningTileRows / 2 : kWideningTileRows}};
-  const TensorMapAxis x[] = {{x_bytes / 2, 0, 64}, {a.x_rows, x_bytes, plan.width / plan.cluster}};
+  const TensorMapAxis x[] = {{x_bytes / 2, 0, 64}, {a.x_rows, x_bytes, plan.width}};
   const WideningMaps maps{
       make_tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, CU_TENSOR_MAP_SWIZZLE_NONE, a.matrix.codes,
                       codes, "a matrix of codes"),

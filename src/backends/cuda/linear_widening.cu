@@ -41,12 +41,11 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(2 * kWideningTileRows)
     sums_kernel(const __grid_constant__ WideningArguments a, int width) {
   let_next_start();
-  const int tile = static_cast<int>(blockIdx.x) / a.cluster;
-  const int rank = static_cast<int>(blockIdx.x) % a.cluster;
+  const int tile = static_cast<int>(blockIdx.x);
   const TileShares shares = TileShares::of(a, tile);
   if (shares.first == shares.last) return;  // finished
-  const TileRows rows = TileRows::of(a.linear, tile / a.column_tiles * a.cluster + rank,
-                                     static_cast<int>(threadIdx.x));
+  const TileRows rows =
+      TileRows::of(a.linear, tile / a.column_tiles, static_cast<int>(threadIdx.x));
   const TileFinish out(a, rows);
   wait_for_inputs();
   float4 sums[kPartEights];
@@ -58,7 +57,7 @@ __global__ void __launch_bounds__(2 * kWideningTileRows)
     const bool begins = static_cast<std::int64_t>(owner) * a.share >=
                         static_cast<std::int64_t>(tile) * a.linear.chunks;
     const auto* const part =
-        reinterpret_cast<const float4*>(part_of(a, owner, begins, rank, width)) + threadIdx.x;
+        reinterpret_cast<const float4*>(part_of(a, owner, begins, width)) + threadIdx.x;
 #pragma unroll
     for (int i = 0; i < kPartEights; ++i) {
       const float4 one = part[(first + i) * 2 * kWideningTileRows];
@@ -89,7 +88,7 @@ void launch_widening_columns(const void* x, std::int64_t rows, std::int64_t colu
 
 void launch_widening_sums(const WideningArguments& a, const WideningPlan& plan,
                           cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(a.row_tiles * a.column_tiles * a.cluster),
+  const dim3 grid(static_cast<unsigned>(a.row_tiles * a.column_tiles),
                   static_cast<unsigned>(plan.width / 8 / kPartEights));
   launch_early(sums_kernel, "linear_widening sums", grid, 2 * kWideningTileRows, 0, true, stream, a,
                plan.width);

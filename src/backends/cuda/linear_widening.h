@@ -23,12 +23,11 @@ constexpr std::int64_t widening_x_bytes(std::int64_t columns) {
 
 struct WideningArguments {
   GemvArguments linear;           ///< `x` in the codes' order, in workspace; `chunks` of one line
-  float* parts = nullptr;         ///< [cluster][2][block of the cluster][width * kWideningTileRows]
+  float* parts = nullptr;         ///< [thread block][2][width * kWideningTileRows]
   std::int32_t column_tiles = 1;  ///< tiles of x's rows
-  std::int32_t row_tiles = 1;     ///< tiles of the matrix' rows, of one cluster
-  std::int32_t cluster = 1;       ///< thread blocks that share x
-  /// All chunks of all tiles (the matrix' tile, then x's, then chunks) are shared out to clusters
-  /// in order: so many to each.
+  std::int32_t row_tiles = 1;     ///< tiles of the matrix' rows
+  /// All chunks of all tiles (the matrix' tile, then x's, then chunks) are shared out to thread
+  /// blocks in order: so many to each.
   std::int32_t share = 0;
   bool pairs =
       false;  ///< outputs 2 i and 2 i + 1 are in one segment, side by side at an even place
@@ -36,9 +35,8 @@ struct WideningArguments {
 
 struct WideningPlan {
   int width = 128;     ///< rows of x of a tile: 64, 96, 128, 192 or 256
-  int cluster = 1;     ///< 1, 2 or 4
   int share = 0;       ///< chunks
-  int clusters = 0;    ///< launched
+  int blocks = 0;      ///< launched
   bool parts = false;  ///< some tile is shared
 };
 
@@ -47,10 +45,9 @@ bool widening_serves(const PackedMatrix& form, const DeviceFeatures& features);
 /// Of workspace, for up to `rows` rows of x.
 std::int64_t widening_workspace(std::int64_t columns, std::int64_t rows);
 
-/// `cluster` and `tiles_apart` (no tile is shared) as measured where they are given (not 0, not
-/// negative), else chosen.
-WideningPlan plan_widening(const GemvArguments& a, const DeviceFeatures& features, int cluster = 0,
-                           int tiles_apart = -1);
+/// `multiprocessors`: another number than the device has, where it is given.
+WideningPlan plan_widening(const GemvArguments& a, const DeviceFeatures& features,
+                           int multiprocessors = 0);
 void launch_widening(const GemvArguments& a, const WideningPlan& plan, std::byte* workspace,
                      cudaStream_t stream);
 

@@ -38,18 +38,7 @@ __device__ inline void wait_for(std::uint32_t barrier, std::uint32_t parity) {
 __device__ inline void prefetch_map(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
-/// One box of a two-dimensional tensor map to shared memory, at the same place in every thread
-/// block of the cluster whose bit `blocks` has: each block's own barrier at that place hears of the
-/// bytes. Places outside are zeros.
-__device__ inline void copy_box(std::uint32_t to, const CUtensorMap& map, int x, int y,
-                                std::uint32_t barrier, std::uint16_t blocks) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-      ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
-      "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(blocks)
-      : "memory");
-}
-/// The same, to this block alone.
+/// One box of a two-dimensional tensor map to shared memory; places outside are zeros.
 __device__ inline void copy_box(std::uint32_t to, const CUtensorMap& map, int x, int y,
                                 std::uint32_t barrier) {
   asm volatile(
@@ -66,29 +55,6 @@ __device__ inline void copy_box(std::uint32_t to, const CUtensorMap& map, int x,
       "[%1, {%2, %3, %4}], [%5];" ::"r"(to),
       "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier)
       : "memory");
-}
-
-// --- thread blocks of a cluster ---
-
-__device__ inline std::uint32_t rank_in_cluster() {
-  std::uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-/// Arrives at the barrier that lies there in thread block `rank`. What this thread wrote is not
-/// made known there (that takes hundreds of clocks): for those who have only read.
-__device__ inline void arrive_at(std::uint32_t barrier, std::uint32_t rank) {
-  asm volatile(
-      "{\n.reg .b32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
-      "r"(rank)
-      : "memory");
-}
-/// All threads of all blocks; what they wrote before is seen after.
-__device__ inline void sync_cluster() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
-                   : "memory");
 }
 
 // --- barriers of some warpgroups, by number ---

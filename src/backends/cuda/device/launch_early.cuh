@@ -28,12 +28,11 @@ __device__ __forceinline__ void let_next_start() {
 /// What a kernel may have of shared memory without asking.
 inline constexpr std::size_t kStaticSharedBytes = 48 * 1024;
 
-/// `early`: false where the device knows no such launches. `cluster`: thread blocks, along x, that
-/// run side by side.
+/// `early`: false where the device knows no such launches.
 template <class... Parameters, class... Arguments>
-void launch_clusters(void (*kernel)(Parameters...), const char* name, dim3 grid, unsigned threads,
-                     std::size_t shared_bytes, bool early, unsigned cluster, cudaStream_t stream,
-                     const Arguments&... arguments) {
+void launch_early(void (*kernel)(Parameters...), const char* name, dim3 grid, unsigned threads,
+                  std::size_t shared_bytes, bool early, cudaStream_t stream,
+                  const Arguments&... arguments) {
   if (shared_bytes > kStaticSharedBytes)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes)),
@@ -49,26 +48,12 @@ void launch_clusters(void (*kernel)(Parameters...), const char* name, dim3 grid,
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
-  cudaLaunchAttribute attributes[2]{};
-  config.attrs = attributes;
-  if (early) {
-    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
-    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attribute.val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (cluster > 1) {
-    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {cluster, 1, 1};
-  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &attribute;
+  config.numAttrs = early ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name);
-}
-
-template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), const char* name, dim3 grid, unsigned threads,
-                  std::size_t shared_bytes, bool early, cudaStream_t stream,
-                  const Arguments&... arguments) {
-  launch_clusters(kernel, name, grid, threads, shared_bytes, early, 1, stream, arguments...);
 }
 
 #endif  // __CUDACC__

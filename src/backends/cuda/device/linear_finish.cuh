@@ -109,7 +109,7 @@ struct TileFinish {
 };
 
 /// Which parts a tile's sums come in. Chunks [tile * chunks, (tile + 1) * chunks) of all lie with
-/// clusters `first` to `last`.
+/// thread blocks `first` to `last`.
 struct TileShares {
   int first;
   int last;
@@ -120,12 +120,11 @@ struct TileShares {
   }
 };
 
-/// Where a cluster's block keeps its part of a tile: its share's first tile, or its last.
+/// Where a thread block keeps its part of a tile: its share's first tile, or its last.
 __device__ __forceinline__ float* part_of(const WideningArguments& a, int owner, bool begins,
-                                          int block, int width) {
-  const std::int64_t at =
-      (static_cast<std::int64_t>(owner) * 2 + (begins ? 0 : 1)) * a.cluster + block;
-  return a.parts + at * (width * kWideningTileRows);
+                                          int width) {
+  return a.parts +
+         (static_cast<std::int64_t>(owner) * 2 + (begins ? 0 : 1)) * (width * kWideningTileRows);
 }
 
 }  // namespace tenon::cuda

@@ -2,8 +2,8 @@
 // to bfloat16 in registers, x in shared memory.
 //
 // A thread block has 128 rows of the matrix: two warpgroups of 64, and one warp that brings chunks
-// (one 64-byte line of codes of each row, and x's columns of it) by bulk copies into a ring. Each
-// block of a cluster brings its part of x's rows to all of them. A warpgroup widens 32 columns
+// (one 64-byte line of codes of each row, and x's columns of it) by bulk copies into a ring. A
+// warpgroup widens 32 columns
 // while the products of those before run. Every scale but groups' meets the sums; groups' scales
 // meet the codes, which are then rounded to bfloat16.
 // SPDX-License-Identifier: Apache-2.0
@@ -59,7 +59,7 @@ struct WideningRing {
   __device__ std::uint32_t free(int stage) const { return full(Form::kStages) + stage * 8; }
 };
 
-/// The chunks of a cluster.
+/// The chunks of a thread block.
 struct WideningShare {
   std::int64_t begin;
   std::int64_t end;
@@ -78,7 +78,6 @@ struct WideningProducer {
   const CUtensorMap& codes_map;
   const CUtensorMap& x_map;
   WideningRing<Form> ring;
-  int rank;  // in the cluster
   std::int64_t end;
 
   struct Place {
@@ -102,7 +101,7 @@ struct WideningProducer {
   __device__ void copy_codes(const Place& p) const {
     const std::uint32_t barrier = ring.full(p.stage);
     arrive_expecting(barrier, Form::kStageBytes);
-    const int tile = p.tile / a.column_tiles * a.cluster + rank;
+    const int tile = p.tile / a.column_tiles;
     const std::uint32_t to = ring.codes(p.stage);
     if (a.linear.gated) {
       const int row = tile * (kWideningTileRows / 2);
@@ -115,17 +114,11 @@ struct WideningProducer {
   }
   __device__ void copy_x(const Place& p) const {
     const std::uint32_t barrier = ring.full(p.stage);
-    const int rows = Form::kWidth / a.cluster;
-    const int row = p.tile % a.column_tiles * Form::kWidth + rank * rows;
+    const int row = p.tile % a.column_tiles * Form::kWidth;
 #pragma unroll
-    for (int i = 0; i < Form::kColumns / 64; ++i) {
-      const std::uint32_t to = ring.x(p.stage) + (i * Form::kWidth + rank * rows) * 128;
-      const int column = p.chunk * Form::kColumns + i * 64;
-      if (a.cluster == 1)
-        copy_box(to, x_map, column, row, barrier);
-      else
-        copy_box(to, x_map, column, row, barrier, static_cast<std::uint16_t>((1 << a.cluster) - 1));
-    }
+    for (int i = 0; i < Form::kColumns / 64; ++i)
+      copy_box(ring.x(p.stage) + i * Form::kWidth * 128, x_map, p.chunk * Form::kColumns + i * 64,
+               row, barrier);
   }
   __device__ void run(std::int64_t begin) const {
     const Place first{begin, static_cast<int>(begin / a.linear.chunks),
@@ -292,14 +285,10 @@ struct WideningConsumer {
   /// Its stage may be filled again, as far as this warp is concerned.
   __device__ __forceinline__ void release(int stage) const {
     __syncwarp();
-    if (a.cluster == 1) {
-      if (lane == 0) arrive(ring.free(stage));
-    } else if (lane < a.cluster) {
-      arrive_at(ring.free(stage), static_cast<std::uint32_t>(lane));
-    }
+    if (lane == 0) arrive(ring.free(stage));
   }
 
-  __device__ __forceinline__ void run(const WideningShare& share, int rank) {
+  __device__ __forceinline__ void run(const WideningShare& share) {
     int stage = 0;
     std::uint32_t parity = 0;
     const int chunks = a.linear.chunks;
@@ -308,7 +297,7 @@ struct WideningConsumer {
       const int first = static_cast<int>(at - static_cast<std::int64_t>(tile) * chunks);
       const int last =
           static_cast<int>(min(static_cast<std::int64_t>(chunks), first + share.end - at));
-      const int matrix_tile = tile / a.column_tiles * a.cluster + rank;
+      const int matrix_tile = tile / a.column_tiles;
       rows = TileRows::of(a.linear, matrix_tile, thread);
       GroupWords<Form> next[2];
       read_scales(first, next);
@@ -356,7 +345,7 @@ struct WideningConsumer {
       if (last - first == chunks)
         finish(tile);
       else
-        keep(part_of(a, share.owner, at - (last - first) == share.begin, rank, Form::kWidth));
+        keep(part_of(a, share.owner, at - (last - first) == share.begin, Form::kWidth));
     }
   }
 
@@ -391,24 +380,22 @@ __global__ void __launch_bounds__(kWideningThreads, 1)
   extern __shared__ char memory[];
   let_next_start();
   const WideningRing<Form> ring{(shared_address(memory) + 1023U) & ~1023U};
-  const int rank = a.cluster == 1 ? 0 : static_cast<int>(rank_in_cluster());
-  const WideningShare share = WideningShare::of(a, static_cast<int>(blockIdx.x) / a.cluster);
+  const WideningShare share = WideningShare::of(a, static_cast<int>(blockIdx.x));
   if (threadIdx.x == 0) {
     prefetch_map(codes_map);
     prefetch_map(x_map);
     for (int stage = 0; stage < Form::kStages; ++stage) {
       init_barrier(ring.full(stage), 1);
-      init_barrier(ring.free(stage), 2 * 4 * a.cluster);
+      init_barrier(ring.free(stage), 2 * 4);  // warps
     }
     publish_barriers();
   }
   __syncthreads();
-  if (a.cluster > 1) sync_cluster();
   const int warpgroup = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / 128, 0);
   if (warpgroup == 2) {
     give_registers<40>();
     if (threadIdx.x % 128 == 0) {
-      const WideningProducer<Form> producer{a, codes_map, x_map, ring, rank, share.end};
+      const WideningProducer<Form> producer{a, codes_map, x_map, ring, share.end};
       producer.run(share.begin);
     }
     __syncwarp();
@@ -418,19 +405,16 @@ __global__ void __launch_bounds__(kWideningThreads, 1)
         a, ring, static_cast<int>(threadIdx.x), static_cast<int>(threadIdx.x) % 32,
         a.linear.matrix.code_offset << 16 | a.linear.matrix.code_offset};
     wait_for_inputs();
-    consumer.run(share, rank);
+    consumer.run(share);
   }
-  if (a.cluster > 1) sync_cluster();  // no block leaves while another may reach into it
 }
 
 template <class Form>
 void launch_widening_form(const WideningArguments& a, const WideningMaps& maps,
                           const WideningPlan& plan, cudaStream_t stream) {
   const auto kernel = widening_kernel<Form>;
-  launch_clusters(kernel, "linear_widening",
-                  dim3(static_cast<unsigned>(plan.clusters * plan.cluster)), kWideningThreads,
-                  Form::kSharedBytes, true, static_cast<unsigned>(plan.cluster), stream, a,
-                  maps.codes, maps.x);
+  launch_early(kernel, "linear_widening", dim3(static_cast<unsigned>(plan.blocks)),
+               kWideningThreads, Form::kSharedBytes, true, stream, a, maps.codes, maps.x);
 }
 
 template <CodeKind kKind, GroupScale kScale>
