@@ -41,9 +41,7 @@ class Twins {
         place_{PinnedBuffer(slots * static_cast<std::int64_t>(sizeof(SampledSequence)), "test"),
                PinnedBuffer(), Event()},
         slots_(slots, groups_),
-        reference_(vocabulary) {
-    check(cudaDeviceSynchronize(), "test");
-  }
+        reference_(vocabulary) {}
 
   /// One batch's updates; they are made before the next step.
   void apply(const std::vector<SlotUpdate>& updates) {

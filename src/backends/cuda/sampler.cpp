@@ -90,8 +90,7 @@ std::int64_t Sampler::bytes(const SamplerSizes& sizes) {
   return bytes_of<SlotSampling>(sizes.slots) + bytes_of<SlotCounts>(sizes.slots) +
          bytes_of<TokenUse>(sizes.slots * sizes.vocabulary) +
          bytes_of<std::int32_t>(sizes.slots * order_stride(sizes)) +
-         bytes_of<float>(sizes.sequences * sizes.vocabulary) +
-         bytes_of<SampledSequence>(sizes.sequences);
+         bytes_of<float>(sizes.sequences * sizes.vocabulary);
 }
 
 Sampler::Sampler(const SamplerSizes& sizes, std::int32_t* last_tokens)
@@ -101,13 +100,14 @@ Sampler::Sampler(const SamplerSizes& sizes, std::int32_t* last_tokens)
       lists_(static_cast<std::size_t>(sizes.slots)) {
   if (sizes.vocabulary == 0) return;
   check(cudaMemset(memory_.data(), 0, static_cast<std::size_t>(memory_.bytes())), "clear slots");
+  // Only queued by then, and the steps' streams do not wait for the default one.
+  check(cudaStreamSynchronize(nullptr), "clear slots");
   Carver carver(memory_.data());
   slots_.sampling = carver.take<SlotSampling>(sizes.slots);
   slots_.counts = carver.take<SlotCounts>(sizes.slots);
   slots_.used = carver.take<TokenUse>(sizes.slots * sizes.vocabulary);
   slots_.order = carver.take<std::int32_t>(sizes.slots * order_stride(sizes));
   processed_ = carver.take<float>(sizes.sequences * sizes.vocabulary);
-  results_ = carver.take<SampledSequence>(sizes.sequences);
   slots_.last_token = last_tokens;
   slots_.vocabulary = static_cast<std::int32_t>(sizes.vocabulary);
   slots_.order_stride = static_cast<std::int32_t>(order_stride(sizes));
@@ -290,32 +290,21 @@ void Sampler::sample(const float* logits, const StepView& view, const Batch& bat
   a.view = view;
   a.slots = slots_;
   a.processed = processed_;
-  a.results = results_;
+  a.results = place.memory.as<SampledSequence>();
   a.sequences = static_cast<std::int32_t>(sequences);
-  const std::int64_t listed_bytes = bytes_of<ListedToken>(pieces.listed);
   if (pieces.listed > 0) {
-    if (2 * listed_bytes > listed_.bytes()) {
-      listed_ = DeviceBuffer(std::max(2 * listed_bytes, 2 * listed_.bytes()), "listed tokens");
-      // All that a step may list is fetched, also where masks leave less.
-      check(cudaMemsetAsync(listed_.data(), 0, static_cast<std::size_t>(listed_.bytes()), stream),
-            "clear listed tokens");
-    }
+    const std::int64_t listed_bytes = bytes_of<ListedToken>(pieces.listed);
+    const std::int64_t unordered_bytes = bytes_of<std::uint64_t>(pieces.listed);
+    if (unordered_bytes > unordered_.bytes())
+      unordered_ = DeviceBuffer(std::max(unordered_bytes, 2 * unordered_.bytes()), "listed tokens");
     if (listed_bytes > place.listed.bytes())
       place.listed = PinnedBuffer(std::max(listed_bytes, 2 * place.listed.bytes()), "results");
     a.top_begin = upload.device<std::int32_t>(pieces.top_begin);
-    a.listed = listed_.as<ListedToken>();
-    a.unordered = reinterpret_cast<std::uint64_t*>(listed_.data() + listed_.bytes() / 2);
+    a.listed = place.listed.as<ListedToken>();
+    a.unordered = unordered_.as<std::uint64_t>();
   }
   send_late(late, a, stream);
   launch_sampler(a, stream);
-  check(cudaMemcpyAsync(place.memory.data(), results_, sequences * sizeof(SampledSequence),
-                        cudaMemcpyDeviceToHost, stream),
-        "fetch tokens");
-  if (pieces.listed > 0)
-    check(cudaMemcpyAsync(place.listed.data(), listed_.data(),
-                          static_cast<std::size_t>(pieces.listed) * sizeof(ListedToken),
-                          cudaMemcpyDeviceToHost, stream),
-          "fetch log-probabilities");
 }
 
 SequenceResult to_result(const SampledSequence& sampled, const ListedToken* listed) {

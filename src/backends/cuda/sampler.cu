@@ -10,44 +10,57 @@
 namespace tenon::cuda {
 namespace {
 
-// log of the sum of exp(x * inverse)
-__device__ float log_sum(const float* logits, std::int32_t vocabulary, float inverse,
-                         SamplerShared& shared) {
-  const float largest = best_of(logits, vocabulary, shared).value;
+// log of the sum of exp(x * inverse); `largest` is the largest x
+__device__ float log_sum(const LogitRow& row, float largest, float inverse, SamplerShared& shared) {
   Mass mass = 0;
-  for (std::int32_t i = threadIdx.x; i < vocabulary; i += kSamplerThreads) {
-    const float weight = expf((logits[i] - largest) * inverse);
-    if (weight > 0.F) mass += __float2ull_rz(weight * kWeightOne);
-  }
+  visit_own(row,
+            [&](std::int32_t, float x) { mass += mass_of_weight(expf((x - largest) * inverse)); });
   mass = block_total(mass, shared);
   return static_cast<float>(static_cast<double>(largest) * static_cast<double>(inverse) +
                             log(static_cast<double>(mass) / static_cast<double>(kWeightOne)));
 }
 
-// The `wanted` largest values, less `log_total`, largest first. Gives how many there are.
-__device__ std::int32_t list_top(const float* values, std::int32_t vocabulary, std::int32_t wanted,
-                                 float log_total, std::uint64_t* unordered, ListedToken* listed,
-                                 SamplerShared& shared) {
-  const Head head = head_of_count(values, vocabulary, static_cast<Mass>(wanted), shared);
+// The tokens of the row that `head` holds, as many as there are, the best first, to `listed`.
+__device__ std::int32_t list_head(const LogitRow& row, const Head& head, float log_total,
+                                  std::uint64_t* unordered, ListedToken* listed,
+                                  SamplerShared& shared) {
   __syncthreads();
   if (threadIdx.x == 0) shared.found = 0;
   __syncthreads();
-  for (std::int32_t i = threadIdx.x; i < vocabulary; i += kSamplerThreads) {
-    const std::uint32_t key = key_of(values[i]);
-    if (!(values[i] > never()) || !head.holds(key, i)) continue;
-    unordered[atomicAdd(&shared.found, 1)] =
-        (std::uint64_t{key} << 32) | ~static_cast<std::uint32_t>(i);
-  }
+  visit_own<1>(row, [&](std::int32_t id, float x) {
+    const std::uint32_t key = key_of(x);
+    if (x > never() && head.holds(key, id))
+      unordered[atomicAdd(&shared.found, 1)] = entry_of(key, id);
+  });
   __syncthreads();
   const std::int32_t count = shared.found;
   for (std::int32_t i = threadIdx.x; i < count; i += kSamplerThreads) {
-    const std::uint64_t mine = unordered[i];
+    const Mass mine = unordered[i];
     std::int32_t rank = 0;
     for (std::int32_t j = 0; j < count; ++j) rank += unordered[j] > mine ? 1 : 0;
-    const auto token = static_cast<std::int32_t>(~static_cast<std::uint32_t>(mine));
-    listed[rank] = {token, values[token] - log_total};
+    listed[rank] = {id_of(mine), value_of_entry(mine) - log_total};
   }
   return count;
+}
+
+// The `wanted` largest values, less `log_total`, largest first. Gives how many there are. `own` is
+// this thread's best of the row, `largest` the best's value.
+__device__ std::int32_t list_top(const LogitRow& row, const Best& own, float largest,
+                                 std::int32_t wanted, float log_total, std::uint64_t* unordered,
+                                 ListedToken* listed, SamplerShared& shared) {
+  if (wanted <= kSurelyListed) {
+    const std::int32_t count =
+        gather<1>(row, floor_of_rank(own, wanted), own, false, [](float) {}, shared);
+    if (count <= kSamplerThreads) {
+      const Mass mine = sorted_entry(count, shared);
+      const std::int32_t kept = min(count, wanted);
+      if (static_cast<std::int32_t>(threadIdx.x) < kept)
+        listed[threadIdx.x] = {id_of(mine), value_of_entry(mine) - log_total};
+      return kept;
+    }
+  }
+  const Head head = head_of_count(row, largest, static_cast<Mass>(wanted), shared);
+  return list_head(row, head, log_total, unordered, listed, shared);
 }
 
 __device__ SamplerRow row_of(const SampleArguments& a, std::int32_t s, std::int32_t slot) {
@@ -69,6 +82,10 @@ __device__ SamplerRow row_of(const SampleArguments& a, std::int32_t s, std::int3
   return row;
 }
 
+__device__ float* processed_row(const SampleArguments& a, std::int32_t s) {
+  return a.processed + static_cast<std::int64_t>(s) * a.slots.vocabulary;
+}
+
 __device__ void record(const SamplerSlots& slots, std::int32_t slot, std::int32_t token) {
   const SlotSampling& p = slots.sampling[slot];
   SlotCounts& counts = slots.counts[slot];
@@ -80,6 +97,55 @@ __device__ void record(const SamplerSlots& slots, std::int32_t slot, std::int32_
     slots.order[static_cast<std::int64_t>(slot) * slots.order_stride + counts.order++] = token;
 }
 
+// The likeliest token of the row after its processors, or one drawn; -1: nothing may be drawn.
+__device__ __forceinline__ std::int32_t sampled_token(const SampleArguments& a, std::int32_t s,
+                                                      const SamplerRow& row, const LogitRow& logits,
+                                                      const Best& mine, const Best& best,
+                                                      SamplerShared& shared) {
+  const SlotSampling& p = *row.p;
+  if (best.token < 0 || p.temperature < 1e-6F || p.top_k == 1) return best.token;
+  // The new token's place in its sequence, whatever part of the sequence this step held.
+  const std::int32_t at = a.view.logit_rows[a.view.sample_row[s]];
+  const std::int64_t position =
+      std::int64_t{a.view.cached_tokens[s]} + at - a.view.token_begin[s] + 1;
+  const double u = uniform(p.seed, static_cast<std::uint32_t>(p.sample_index),
+                           static_cast<std::uint64_t>(position));
+  return draw({p, current_top_p(p, row.counts), u}, logits, mine, best.value, shared);
+}
+
+// Of a beam its best continuations, else log-probabilities: of the token, and of the likeliest.
+// `mine` and `best` are of the row as it came, or after its processors where it has such.
+__device__ __forceinline__ void list_likeliest(const SampleArguments& a, std::int32_t s,
+                                               std::int32_t slot, Best mine, Best best,
+                                               SampledSequence& out, SamplerShared& shared) {
+  SamplerRow row = row_of(a, s, slot);
+  const SlotSampling& p = *row.p;
+  const bool beam = p.beam != 0;
+  LogitRow logits(row.raw, row.vocabulary);
+  if (!beam && row.has_processors()) {
+    mine = best_of_own(logits);
+    best = block_best(mine, shared);
+  }
+  row.scale = beam && p.temperature >= 1e-6F ? 1.F / p.temperature : 1.F;
+  float log_total = log_sum(logits, best.value, row.scale, shared);
+  if (beam) {
+    row.shift = log_total;
+    log_total = 0.F;
+    float* const processed = processed_row(a, s);
+    process(row, processed);
+    logits = LogitRow(processed, row.vocabulary);
+    mine = best_of_own(logits);
+    best = block_best(mine, shared);
+  } else {
+    out.logprob = row.raw[out.token] - log_total;
+  }
+  out.top_begin = a.top_begin == nullptr ? 0 : a.top_begin[s];
+  out.top_count = 0;
+  if (p.top_count > 0)
+    out.top_count = list_top(logits, mine, best.value, p.top_count, log_total,
+                             a.unordered + out.top_begin, a.listed + out.top_begin, shared);
+}
+
 __global__ void __launch_bounds__(kSamplerThreads) sample_kernel(SampleArguments a) {
   __shared__ SamplerShared shared;
   const auto s = static_cast<std::int32_t>(blockIdx.x);
@@ -89,52 +155,20 @@ __global__ void __launch_bounds__(kSamplerThreads) sample_kernel(SampleArguments
     if (threadIdx.x == 0) result = SampledSequence{};
     return;
   }
-  SamplerRow row = row_of(a, s, slot);
-  const SlotSampling& p = *row.p;
-  const std::int32_t vocabulary = row.vocabulary;
-  float* const own = a.processed + static_cast<std::int64_t>(s) * vocabulary;
-  const std::int32_t top_begin = a.top_begin == nullptr ? 0 : a.top_begin[s];
-
-  if (p.beam != 0) {
-    row.scale = p.temperature < 1e-6F ? 1.F : 1.F / p.temperature;
-    row.shift = log_sum(row.raw, vocabulary, row.scale, shared);
-    process(row, own);
-    const std::int32_t count = list_top(own, vocabulary, p.top_count, 0.F, a.unordered + top_begin,
-                                        a.listed + top_begin, shared);
-    if (threadIdx.x == 0) result = {-1, 0.F, top_begin, count};
-    return;
-  }
-
-  const float* logits = row.raw;
-  if (row.has_processors()) {
-    process(row, own);
-    logits = own;
-  }
-  const Best best = best_of(logits, vocabulary, shared);
-  std::int32_t token = best.token;
-  if (token >= 0 && p.temperature >= 1e-6F && p.top_k != 1) {
-    // The new token's place in its sequence, whatever part of the sequence this step held.
-    const std::int32_t at = a.view.logit_rows[a.view.sample_row[s]];
-    const std::int64_t position =
-        std::int64_t{a.view.cached_tokens[s]} + at - a.view.token_begin[s] + 1;
-    const double u = uniform(p.seed, static_cast<std::uint32_t>(p.sample_index),
-                             static_cast<std::uint64_t>(position));
-    token = draw(p, row.counts, logits, vocabulary, best.value, u, shared);
-  }
+  const SamplerRow row = row_of(a, s, slot);
+  const bool beam = row.p->beam != 0;
+  const bool changes = !beam && row.has_processors();
+  if (changes) process(row, processed_row(a, s));
+  const LogitRow logits(changes ? processed_row(a, s) : row.raw, row.vocabulary);
+  const Best mine = best_of_own(logits);
+  const Best best = block_best(mine, shared);
   SampledSequence out;
-  out.token = token;
-  if (token >= 0 && p.logprobs != 0) {
-    const float log_total = log_sum(row.raw, vocabulary, 1.F, shared);
-    out.logprob = row.raw[token] - log_total;
-    out.top_begin = top_begin;
-    out.top_count = p.top_count == 0
-                        ? 0
-                        : list_top(row.raw, vocabulary, p.top_count, log_total,
-                                   a.unordered + top_begin, a.listed + top_begin, shared);
-  }
+  if (!beam) out.token = sampled_token(a, s, row, logits, mine, best, shared);
+  if (beam || (out.token >= 0 && row.p->logprobs != 0))
+    list_likeliest(a, s, slot, mine, best, out, shared);
   if (threadIdx.x != 0) return;
   result = out;
-  if (token >= 0) record(a.slots, slot, token);
+  if (out.token >= 0) record(a.slots, slot, out.token);
 }
 
 }  // namespace

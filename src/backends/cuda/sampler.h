@@ -34,7 +34,7 @@ struct SamplerSizes {
   std::int64_t sequence_length = 0;  ///< tokens of prompt and output
 };
 
-/// Where a step's results come back to, in page-locked memory.
+/// Where a step's results come back to: page-locked memory that the device writes itself.
 struct ResultPlace {
   PinnedBuffer memory;  ///< SampledSequence [sequences]
   PinnedBuffer listed;  ///< ListedToken; grows where a step lists more
@@ -58,7 +58,7 @@ class Sampler {
   /// Queues the updates that encode() wrote.
   void apply(const SamplerPieces& pieces, const Upload& upload, cudaStream_t stream);
 
-  /// Queues masks and logits (copied before this returns), the draw, and the copy of the results
+  /// Queues masks and logits (copied before this returns) and the draw, which writes the results
   /// of `batch`'s sequences to `place`. `upload` is the one that encode() wrote `pieces` to.
   void sample(const float* logits, const StepView& view, const Batch& batch,
               const SamplerPieces& pieces, const Upload& upload, const LateInputs& late,
@@ -79,12 +79,11 @@ class Sampler {
   std::vector<Taken> unsent_;
   DeviceBuffer memory_;
   SamplerSlots slots_;
-  float* processed_ = nullptr;  ///< [sequences][vocabulary]
-  SampledSequence* results_ = nullptr;
+  float* processed_ = nullptr;       ///< [sequences][vocabulary]
   std::vector<DeviceBuffer> lists_;  ///< by slot
   DeviceBuffer copies_;              ///< of parents' histories
   std::int64_t copied_parents_ = 0;  ///< that it has room for
-  DeviceBuffer listed_;              ///< ListedToken, then their order to be
+  DeviceBuffer unordered_;           ///< a step's listed tokens before they are in order
   Upload late_[2];                   ///< turn and turn about
   int next_ = 0;
 };

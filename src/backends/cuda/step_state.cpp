@@ -44,6 +44,8 @@ StepState::StepState(const ProgramDescription& program)
               program.cache.size());
   check(cudaMemset(memory_.data(), 0xFF, static_cast<std::size_t>(memory_.bytes())),
         "clear slots");  // -1: no block, no token
+  // Only queued by then, and the steps' streams do not wait for the default one.
+  check(cudaStreamSynchronize(nullptr), "clear slots");
   std::byte* next = memory_.data();
   const auto take = [&next](std::int64_t bytes) {
     std::byte* const at = next;

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "backends/cuda/device/sampler_block.cuh"
+#include "backends/cuda/device/sampler_row.cuh"
 #include "backends/cuda/device/sampling_state.h"
 
 namespace tenon::cuda {
@@ -72,11 +72,62 @@ __device__ inline void hold_back(const SamplerRow& row, float* out) {
   }
   __syncthreads();
   int left = 0;
-  for (std::int32_t i = threadIdx.x; i < row.vocabulary; i += kSamplerThreads)
-    left |= out[i] > never() ? 1 : 0;
+  visit_own(LogitRow(out, row.vocabulary),
+            [&](std::int32_t, float x) { left |= x > never() ? 1 : 0; });
   if (__syncthreads_or(left) != 0) return;
   for (std::int32_t i = threadIdx.x; i < p.end_count; i += kSamplerThreads)
     out[p.end_ids()[i]] = p.saved()[i];
+  __syncthreads();
+}
+
+// The value of token `id`: penalties, then the mask.
+__device__ inline float processed_value(const SamplerRow& row, std::int32_t id, float x,
+                                        TokenUse use) {
+  const SlotSampling& p = *row.p;
+  if (use != 0) {
+    x = x < 0.F ? x * p.repetition_penalty : x / p.repetition_penalty;
+    const TokenUse outputs = use & ~kInPrompt;
+    if (outputs > 0) x -= p.presence_penalty + p.frequency_penalty * static_cast<float>(outputs);
+  }
+  if (row.mask == nullptr) return x;
+  const std::int32_t word = id / 32;
+  const bool allowed = word < row.mask_words && ((row.mask[word] >> (id % 32)) & 1U) != 0;
+  return allowed ? x : never();
+}
+
+// All tokens' values, from `in` to `out`, which may be one.
+__device__ inline void process_values(const SamplerRow& row, const float* in, float scale,
+                                      float shift, float* out) {
+  const bool penalties = row.has_penalties();
+  const auto places = reinterpret_cast<std::uintptr_t>(in) | reinterpret_cast<std::uintptr_t>(out) |
+                      reinterpret_cast<std::uintptr_t>(row.used);
+  const std::int32_t quads = places % 16 == 0 ? row.vocabulary / 4 : 0;
+  constexpr int kAtOnce = 2;
+#pragma unroll 1
+  for (std::int32_t at = threadIdx.x; at < quads; at += kAtOnce * kSamplerThreads) {
+    float4 x[kAtOnce];
+    uint4 use[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const std::int32_t quad = min(at + i * kSamplerThreads, quads - 1);
+      x[i] = reinterpret_cast<const float4*>(in)[quad];
+      use[i] = penalties ? reinterpret_cast<const uint4*>(row.used)[quad] : uint4{};
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const std::int32_t quad = at + i * kSamplerThreads;
+      if (quad >= quads) break;
+      reinterpret_cast<float4*>(out)[quad] =
+          make_float4(processed_value(row, 4 * quad, x[i].x * scale - shift, use[i].x),
+                      processed_value(row, 4 * quad + 1, x[i].y * scale - shift, use[i].y),
+                      processed_value(row, 4 * quad + 2, x[i].z * scale - shift, use[i].z),
+                      processed_value(row, 4 * quad + 3, x[i].w * scale - shift, use[i].w));
+    }
+  }
+#pragma unroll 1
+  for (std::int32_t i = 4 * quads + static_cast<std::int32_t>(threadIdx.x); i < row.vocabulary;
+       i += kSamplerThreads)
+    out[i] = processed_value(row, i, in[i] * scale - shift, penalties ? row.used[i] : 0U);
   __syncthreads();
 }
 
@@ -90,23 +141,10 @@ __device__ inline void process(const SamplerRow& row, float* out) {
       if (const std::int32_t id = p.bias_ids()[i]; id >= 0 && id < row.vocabulary)
         out[id] += p.biases()[i];
     __syncthreads();
+    process_values(row, out, 1.F, 0.F, out);
+  } else {
+    process_values(row, row.raw, row.scale, row.shift, out);
   }
-  const bool penalties = row.has_penalties();
-  for (std::int32_t i = threadIdx.x; i < row.vocabulary; i += kSamplerThreads) {
-    float x = p.bias_count > 0 ? out[i] : row.raw[i] * row.scale - row.shift;
-    const TokenUse use = penalties ? row.used[i] : 0U;
-    if (use != 0) {
-      x = x < 0.F ? x * p.repetition_penalty : x / p.repetition_penalty;
-      const TokenUse outputs = use & ~kInPrompt;
-      if (outputs > 0) x -= p.presence_penalty + p.frequency_penalty * static_cast<float>(outputs);
-    }
-    if (row.mask != nullptr) {
-      const std::int32_t word = i / 32;
-      if (word >= row.mask_words || ((row.mask[word] >> (i % 32)) & 1U) == 0) x = never();
-    }
-    out[i] = x;
-  }
-  __syncthreads();
   if (p.no_repeat_ngram_size > 0 || p.word_count > 0) {
     ban_repeats(row, out);
     ban_words(row, out);

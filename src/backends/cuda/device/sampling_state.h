@@ -131,8 +131,8 @@ struct SampleArguments {
   float* processed = nullptr;                   ///< [S, vocabulary]: logits after the processors
   const std::int32_t* top_begin = nullptr;      ///< [S] into `listed`; null: nothing is listed
   std::uint64_t* unordered = nullptr;           ///< as long as `listed`
-  ListedToken* listed = nullptr;
-  SampledSequence* results = nullptr;  ///< [S]
+  ListedToken* listed = nullptr;                ///< in the host's memory
+  SampledSequence* results = nullptr;           ///< [S], likewise
   std::int32_t sequences = 0;
 };
 void launch_sampler(const SampleArguments& arguments, cudaStream_t stream);
