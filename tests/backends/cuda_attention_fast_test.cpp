@@ -105,6 +105,7 @@ TEST(CudaAttentionFast, Windows) {
   TENON_NEEDS_GPU();
   for (const auto& [head_dim, type] : {std::pair{64, DataType::kBFloat16},
                                        {128, DataType::kBFloat16},
+                                       {256, DataType::kFloat16},
                                        {64, DataType::kInt8},
                                        {128, DataType::kFloat8E4M3}}) {
     CacheCase c{.dtype = type, .head_dim = head_dim};
@@ -123,7 +124,7 @@ TEST(CudaAttentionFast, Windows) {
 TEST(CudaAttentionFast, EveryAttribute) {
   TENON_NEEDS_GPU();
   for (const DataType type : kTypes)
-    for (const std::int64_t head_dim : {64, 96, 128}) {
+    for (const std::int64_t head_dim : {64, 96, 128, 256}) {
       CacheCase c{.dtype = type, .head_dim = head_dim};
       c.cached = {0, 5, 130, 33, 300};
       c.fresh = {7, 1, 1, 40, 140};
@@ -181,7 +182,7 @@ TEST(CudaAttentionFast, DecodeDoesNotDependOnCompany) {
 TEST(CudaAttentionFast, WhatNoTokenWroteIsNotSeen) {
   TENON_NEEDS_GPU();
   for (const DataType type : kTypes)
-    for (const std::int64_t head_dim : {64, 128}) {
+    for (const std::int64_t head_dim : {64, 128, 256}) {
       CacheCase c{.dtype = type, .head_dim = head_dim, .block_tokens = 64};
       c.cached = {0, 5, 200, 60};
       c.fresh = {7, 1, 70, 1};
@@ -264,7 +265,8 @@ TEST(CudaAttentionChoice, EachCacheTypeHasFastKernels) {
       const NodeView node = node_of(type, queries_of(type), head_dim);
       for (const char* name : {"attention_mma", "attention_mma_rows"})
         EXPECT_EQ(entry_of(name).reject(op, node, h200), "") << to_string(type) << " " << head_dim;
-      const bool hopper = head_dim == 64 || head_dim == 128;
+      const bool hopper =
+          head_dim == 64 || head_dim == 128 || (head_dim == 256 && size_of(type) == 2);
       EXPECT_EQ(entry_of("attention_hopper").reject(op, node, h200).empty(), hopper)
           << to_string(type) << " " << head_dim;
     }
@@ -303,6 +305,19 @@ TEST(CudaAttentionChoice, SaysWhyNot) {
   EXPECT_EQ(why("attention_hopper", DataType::kInt8, bf16, h200), "");
   EXPECT_THAT(why("attention_hopper", DataType::kInt8, DataType::kFloat16, h200),
               HasSubstr("must be bfloat16"));
+  const Attention wide{.heads = 8, .kv_heads = 2, .head_dim = 256};
+  EXPECT_THAT(entry_of("attention_hopper").reject(wide, node_of(DataType::kInt8, bf16, 256), h200),
+              HasSubstr("head_dim 256 over a cache of int8"));
+  NodeView blocks = node_of(bf16, bf16, 256);
+  for (const std::int64_t tokens : {8, 16, 32, 64}) {
+    blocks.cache.tokens_per_block = tokens;
+    EXPECT_EQ(entry_of("attention_hopper").reject(wide, blocks, h200), "") << tokens;
+  }
+  blocks.cache.tokens_per_block = 128;
+  EXPECT_THAT(entry_of("attention_hopper").reject(wide, blocks, h200),
+              HasSubstr("blocks of 128 tokens are none of 8, 16, 32, 64"));
+  EXPECT_EQ(entry_of("attention_mma").reject(wide, blocks, h200), "");
+  EXPECT_EQ(entry_of("attention_hopper").reject(op, node_of(bf16, bf16, 128), h200), "");
   // Decodes once failed when they were launched on a device with less shared memory than Hopper.
   const DeviceFeatures small{.capability = 89, .multiprocessors = 128, .shared_bytes = 101376};
   EXPECT_THAT(why("attention_mma", bf16, bf16, small), HasSubstr("shared memory"));

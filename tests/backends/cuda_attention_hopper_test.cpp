@@ -1,5 +1,5 @@
-// Context over a cache in 8 bits on Hopper: what goes by way of the widening warpgroup, against the
-// CPU's fp32 reference over the same codes.
+// Context on Hopper against the CPU's fp32 reference over the same cache: what goes by way of the
+// widening warpgroup, and heads of 256, whose tiles are smaller.
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda_attention_support.h"
 
@@ -56,6 +56,38 @@ TEST(CudaAttentionHopper, RowsOfAnySize) {
                        kRounding + rounding_of(DataType::kBFloat16),
                        to_string(type) + describe(Op(op)));
     }
+}
+
+// Tiles of 64 keys, in boxes of all sizes; enough that both stages are used again, in chunks after
+// context and without, which end within a tile.
+TEST(CudaAttentionHopper, HeadsOf256) {
+  TENON_NEEDS_GPU();
+  if (!is_hopper()) GTEST_SKIP() << "NOT TESTED: needs compute capability 9.0";
+  for (const auto& [type, block, group] : {std::tuple{DataType::kBFloat16, 8, 1},
+                                           {DataType::kBFloat16, 32, 2},
+                                           {DataType::kFloat16, 16, 8},
+                                           {DataType::kBFloat16, 64, 2}}) {
+    CacheCase c{.dtype = type, .head_dim = 256, .block_tokens = block};
+    c.cached = {400, 0, 17, 64};
+    c.fresh = {3, 140, 1, 64};
+    BothCaches both(c);
+    write_plainly(both, c);
+    const Attention plain{.heads = 2 * group, .kv_heads = 2, .head_dim = 256, .scale = 0.0625F};
+    std::vector<Attention> ops(4, plain);
+    ops[1].window = 70;
+    ops[2].softcap = 2.F;
+    ops[3].window = 100;
+    ops[3].softcap = 2.F;
+    const Batch batch = make_batch(c.cached, c.fresh);
+    for (const Attention& op : ops) {
+      const Tensor q = rounded_to(random_tensor({batch.tokens(), op.heads * op.head_dim}, 5), type);
+      const Tensor expected = both.reference(op, batch, q);
+      for (const KernelEntry<Attention>& entry : device_kernels<Attention>())
+        if (std::string(entry.name) == "attention_hopper")
+          expect_close(both.attend(entry, op, batch, q, type), expected,
+                       kRounding + rounding_of(type), to_string(type) + describe(Op(op)));
+    }
+  }
 }
 
 }  // namespace

@@ -5,7 +5,11 @@
 
 namespace tenon::cuda {
 
-bool is_hopper_head_dim(std::int64_t head_dim) { return head_dim == 64 || head_dim == 128; }
+std::int64_t hopper_tile_keys(DataType cache, std::int64_t head_dim) {
+  if (head_dim == 64) return attention_hopper::kTileKeys<64>;
+  if (head_dim == 128) return attention_hopper::kTileKeys<128>;
+  return head_dim == 256 && size_of(cache) == 2 ? attention_hopper::kTileKeys<256> : 0;
+}
 
 void launch_attention_hopper(const AttentionLaunch& l) {
   if (l.sequences <= l.first_sequence || l.longest_chunk < l.fewest_tokens) return;

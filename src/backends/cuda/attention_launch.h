@@ -45,7 +45,9 @@ void launch_attention_decode(const AttentionLaunch& launch);
 
 // Context: attention_prefill.cu (any device of compute capability 8.0), attention_hopper.cu.
 void launch_attention_prefill(const AttentionLaunch& launch);
-bool is_hopper_head_dim(std::int64_t head_dim);
+/// Keys of a tile, of which the cache's blocks are whole parts; 0: launch_attention_hopper() does
+/// not serve such heads over a cache of this type.
+std::int64_t hopper_tile_keys(DataType cache, std::int64_t head_dim);
 void launch_attention_hopper(const AttentionLaunch& launch);
 /// The part of launch_attention_hopper() over a cache in 8 bits.
 void launch_attention_hopper_codes(const AttentionLaunch& launch);

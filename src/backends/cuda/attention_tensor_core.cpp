@@ -108,11 +108,15 @@ std::string reject_attention_hopper(const Attention& op, const NodeView& node,
                                     const DeviceFeatures& features) {
   if (!features.hopper()) return "needs compute capability 9.0";
   if (std::string reason = reject_attention_mma(op, node, features); !reason.empty()) return reason;
-  if (!is_hopper_head_dim(op.head_dim))
-    return fmt::format("head_dim {} is none of 64, 128", op.head_dim);
+  const DataType cached = node.cache.dtype;
+  const std::int64_t keys = hopper_tile_keys(cached, op.head_dim);
+  if (keys == 0)
+    return fmt::format("head_dim {} over a cache of {} is none of 64, 128{}", op.head_dim,
+                       to_string(cached), is_code(cached) ? "" : ", 256");
   const std::int64_t block = node.cache.tokens_per_block;
-  if (block < 8 || block > 128 || 128 % block != 0)
-    return fmt::format("blocks of {} tokens are none of 8, 16, 32, 64, 128", block);
+  if (block < 8 || keys % block != 0)
+    return fmt::format("blocks of {} tokens are none of 8, 16, 32, 64{}", block,
+                       keys == 128 ? ", 128" : fmt::format(" (head_dim {})", op.head_dim));
   return {};
 }
 

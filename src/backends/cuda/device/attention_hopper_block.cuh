@@ -13,11 +13,9 @@
 
 namespace tenon::cuda::attention_hopper {
 
-inline constexpr int kKeys = 128;  // of a tile
 inline constexpr int kRows = 128;
 inline constexpr int kThreads = 384;
-inline constexpr int kColumn = 64;                        // elements of a row of 128 bytes
-inline constexpr int kColumnBytes = kKeys * kColumn * 2;  // of a tile
+inline constexpr int kColumn = 64;       // elements of a row of 128 bytes
 inline constexpr int kTurnBarrier = 1;   // and the next: whose turn it is to issue products
 inline constexpr int kGroupBarrier = 3;  // and the next: of one warpgroup
 inline constexpr int kConsumerWarps = 8;
@@ -55,22 +53,29 @@ struct Kind<Int8Code> : CodeKind {  // bfloat16, since weights are scaled by any
   static constexpr bool kRanged = false;
 };
 
+/// Keys of a tile. Of 256, the queries and two tiles of keys and values fill shared memory, and the
+/// sums half of a thread's registers: half as many keys halve the tiles and the scores.
+template <int kHeadDim>
+inline constexpr int kTileKeys = kHeadDim == 256 ? 64 : 128;
+
 /// Shared memory in bytes, from a multiple of 1024 on.
 template <class Cache, int kHeadDim>
 struct Layout {
   static constexpr bool kCodes = Kind<Cache>::kCodes;
   static constexpr int kStages = kHeadDim == 64 ? 4 : 2;
-  static constexpr int kTileBytes = kKeys * kHeadDim * 2;  // of keys; as many of values
-  static constexpr int kCodeTiles = kCodes ? 3 : 0;        // keys and values in turn
+  static constexpr int kKeys = kTileKeys<kHeadDim>;
+  static constexpr int kTileBytes = kKeys * kHeadDim * 2;   // of keys; as many of values
+  static constexpr int kColumnBytes = kKeys * kColumn * 2;  // of one of its columns
+  static constexpr int kCodeTiles = kCodes ? 3 : 0;         // keys and values in turn
   static constexpr int kCodeBytes = kKeys * kHeadDim;
   // Scales of a tile are read until its weights are rounded, when its keys are long free.
   static constexpr int kScaleTiles = Kind<Cache>::kScaled ? 2 * kStages : 0;
   static constexpr int kScaleBytes = 2 * kKeys * 4;  // of keys, then of values
 
   static constexpr int kQueries = 0;
-  static constexpr int kTileKeys = kQueries + kRows * kHeadDim * 2;
-  static constexpr int kTileValues = kTileKeys + kStages * kTileBytes;
-  static constexpr int kCodesAt = kTileValues + kStages * kTileBytes;
+  static constexpr int kKeysAt = kQueries + kRows * kHeadDim * 2;
+  static constexpr int kValuesAt = kKeysAt + kStages * kTileBytes;
+  static constexpr int kCodesAt = kValuesAt + kStages * kTileBytes;
   static constexpr int kScalesAt = kCodesAt + kCodeTiles * kCodeBytes;
   static constexpr int kUnitsAt = kScalesAt + kScaleTiles * kScaleBytes;  // a float a row
   static constexpr int kBarriers = kUnitsAt + (Kind<Cache>::kRanged ? kRows * 4 : 0);
@@ -117,7 +122,9 @@ struct Work {
   bool valid;
 };
 
-__device__ inline Work find_work(const AttentionLaunch& l) {
+/// Of tiles of kKeys keys.
+template <int kKeys>
+__device__ Work find_work(const AttentionLaunch& l) {
   const AttentionArguments& a = l.arguments;
   Work w;
   const auto s = static_cast<std::int32_t>(l.first_sequence + blockIdx.z);
@@ -140,8 +147,9 @@ __device__ inline Work find_work(const AttentionLaunch& l) {
 
 /// The cache's block of a tile that holds its tokens from `index` times block_tokens on; -1 where
 /// no row sees any of them.
-__device__ inline std::int32_t block_of(const CacheLayer& layer, const Work& w, std::int32_t tile,
-                                        std::int32_t index) {
+template <int kKeys>
+__device__ std::int32_t block_of(const CacheLayer& layer, const Work& w, std::int32_t tile,
+                                 std::int32_t index) {
   const std::int32_t at = tile * (kKeys / layer.block_tokens) + index;
   const std::int32_t first = at * layer.block_tokens;
   if (first >= w.end || first + layer.block_tokens <= w.begin) return -1;

@@ -17,7 +17,10 @@ struct Consumer {
   static constexpr bool kRanged = Kind<Cache>::kRanged;
   static constexpr DataType kRowType =
       std::is_same_v<Row, __half> ? DataType::kFloat16 : DataType::kBFloat16;
+  static constexpr int kKeys = L::kKeys;
+  static constexpr int kColumnBytes = L::kColumnBytes;
   static constexpr int kSums = kHeadDim / 2;  // registers of the output rows
+  static constexpr int kScores = kKeys / 2;   // registers of their scores
 
   const AttentionLaunch& l;
   const Work& w;
@@ -30,8 +33,8 @@ struct Consumer {
   std::uint32_t queries;  // this warpgroup's 64 rows
   QueryRow row[2];
   float sums[kSums];
-  float scores[64];
-  std::uint32_t weights[8][4];
+  float scores[kScores];
+  std::uint32_t weights[kKeys / 16][4];
   float largest[2];  // in units of products, where they are scaled with `unit` below
   float total[2];
   float unit[2];
@@ -114,7 +117,7 @@ struct Consumer {
 
   __device__ void scale_columns(const float* from) {
 #pragma unroll
-    for (int n = 0; n < 16; ++n) {
+    for (int n = 0; n < kKeys / 8; ++n) {
       const float2 two = *reinterpret_cast<const float2*>(from + n * 8 + lane % 4 * 2);
 #pragma unroll
       for (int i = 0; i < 4; ++i) scores[4 * n + i] *= i % 2 == 0 ? two.x : two.y;
@@ -133,7 +136,7 @@ struct Consumer {
                        first + kKeys <= row[0].end && first + kKeys <= row[1].end;
     if (kExtras || !__all_sync(0xFFFFFFFFU, whole)) {
 #pragma unroll
-      for (int i = 0; i < 64; ++i) {
+      for (int i = 0; i < kScores; ++i) {
         const std::int32_t key = first + i / 4 * 8 + lane % 4 * 2 + (i & 1);
         const QueryRow& r = row[i / 2 & 1];
         if constexpr (kExtras)
@@ -146,7 +149,7 @@ struct Consumer {
     for (int half = 0; half < 2; ++half) {
       float most = scores[2 * half];
 #pragma unroll
-      for (int n = 0; n < 16; ++n)
+      for (int n = 0; n < kKeys / 8; ++n)
         most = fmaxf(most, fmaxf(scores[4 * n + 2 * half], scores[4 * n + 2 * half + 1]));
       const float next = fmaxf(largest[half], quad_max(most));
       const float by = kExtras ? 1.F : unit[half];
@@ -155,7 +158,7 @@ struct Consumer {
       largest[half] = next;
       float sum = 0.F;
 #pragma unroll
-      for (int n = 0; n < 16; ++n)
+      for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
         for (int i = 4 * n + 2 * half; i < 4 * n + 2 * half + 2; ++i) {
           scores[i] = power_of_two(__fmaf_rn(scores[i], by, -base));
@@ -167,7 +170,7 @@ struct Consumer {
   __device__ void round_weights(int turn) {
     if constexpr (kScaled) scale_columns(tile_scales(turn) + kKeys);
 #pragma unroll
-    for (int k = 0; k < 8; ++k)
+    for (int k = 0; k < kKeys / 16; ++k)
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         weights[k][i] = pack<T>(scores[8 * k + 2 * i], scores[8 * k + 2 * i + 1]);
@@ -193,8 +196,8 @@ struct Consumer {
   }
 
   __device__ void run(const Barriers<Cache, kHeadDim>& barriers) {
-    const std::uint32_t keys = shared + L::kTileKeys;
-    const std::uint32_t values = shared + L::kTileValues;
+    const std::uint32_t keys = shared + L::kKeysAt;
+    const std::uint32_t values = shared + L::kValuesAt;
     const int turns = w.end_tile - w.first_tile;
     largest[0] = largest[1] = -INFINITY;
     total[0] = total[1] = 0.F;

@@ -15,30 +15,30 @@ __device__ void copy_tiles(const AttentionLaunch& l, const Work& w, const CUtens
   using L = Layout<Cache, kHeadDim>;
   const CacheLayer& layer = l.arguments.layer;
   const int lane = threadIdx.x % 32;
-  const int blocks = kKeys / layer.block_tokens;  // of a tile
+  const int blocks = L::kKeys / layer.block_tokens;  // of a tile
   const bool brings = lane < blocks * (kHeadDim / kColumn);
   const int column = lane / blocks;
   const int index = lane % blocks;
   const std::uint32_t to =
-      shared +
-      static_cast<std::uint32_t>(column * kColumnBytes + index * layer.block_tokens * kColumn * 2);
+      shared + static_cast<std::uint32_t>(column * L::kColumnBytes +
+                                          index * layer.block_tokens * kColumn * 2);
   for (std::int32_t tile = w.first_tile; tile < w.end_tile; ++tile) {
     const int turn = tile - w.first_tile;
     const int stage = turn % L::kStages;
     const auto parity = static_cast<std::uint32_t>(turn / L::kStages % 2) ^ 1U;
-    const std::int32_t block = brings ? block_of(layer, w, tile, index) : -1;
+    const std::int32_t block = brings ? block_of<L::kKeys>(layer, w, tile, index) : -1;
     const int z = block < 0 ? -1 : block * layer.kv_heads + w.kv_head;  // -1: outside, so zeros
     wait_for(barriers.free_keys(stage), parity);
     if (lane == 0) arrive_expecting(barriers.full_keys(stage), L::kTileBytes);
     __syncwarp();
     if (brings)
-      copy_box(to + L::kTileKeys + stage * L::kTileBytes, key_map, column * kColumn, 0, z,
+      copy_box(to + L::kKeysAt + stage * L::kTileBytes, key_map, column * kColumn, 0, z,
                barriers.full_keys(stage));
     wait_for(barriers.free_values(stage), parity);
     if (lane == 0) arrive_expecting(barriers.full_values(stage), L::kTileBytes);
     __syncwarp();
     if (brings)
-      copy_box(to + L::kTileValues + stage * L::kTileBytes, value_map, column * kColumn, 0, z,
+      copy_box(to + L::kValuesAt + stage * L::kTileBytes, value_map, column * kColumn, 0, z,
                barriers.full_values(stage));
   }
 }

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     prefetch_map(key_map);
     prefetch_map(value_map);
   }
-  const Work w = find_work(l);
+  const Work w = find_work<L::kKeys>(l);
   if (!w.valid) return;
   const std::uint32_t shared = (shared_address(memory) + 1023U) & ~1023U;
   char* const data = memory + (shared - shared_address(memory));
@@ -84,6 +84,8 @@ void run(const AttentionLaunch& l) {
 
 template <class Cache>
 void run(const AttentionLaunch& l) {
+  if constexpr (!Kind<Cache>::kCodes)
+    if (l.arguments.head_dim == 256) return run<Cache, 256>(l);
   l.arguments.head_dim == 64 ? run<Cache, 64>(l) : run<Cache, 128>(l);
 }
 

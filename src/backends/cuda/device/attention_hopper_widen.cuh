@@ -53,6 +53,7 @@ struct Widen<Int8Code> {
 template <class Code, int kHeadDim>
 struct WideningProducer {
   using L = Layout<Code, kHeadDim>;
+  static constexpr int kKeys = L::kKeys;
   static constexpr int kPieces = kHeadDim / 8;  // of 8 codes in a row
   static constexpr int kRowsAtOnce = 32 * kProducerWarps / kPieces;
   static constexpr int kPasses = kKeys / kRowsAtOnce;
@@ -102,13 +103,13 @@ struct WideningProducer {
         wait_for(barriers.free_keys(stage), parity_of(turn));
         store_scales(turn);
         if (turn + 1 < turns) load_scales(turn + 1);
-        widen(shared + L::kTileKeys + stage * L::kTileBytes, barriers.full_keys(stage));
+        widen(shared + L::kKeysAt + stage * L::kTileBytes, barriers.full_keys(stage));
       }
       if (turn > 0) {
         if (copies) copy_next();
         const int stage = (turn - 1) % L::kStages;
         wait_for(barriers.free_values(stage), parity_of(turn - 1));
-        widen(shared + L::kTileValues + stage * L::kTileBytes, barriers.full_values(stage));
+        widen(shared + L::kValuesAt + stage * L::kTileBytes, barriers.full_values(stage));
       }
     }
   }
@@ -118,7 +119,7 @@ struct WideningProducer {
     const int lane = threadIdx.x % 32;
     const CacheLayer& layer = l.arguments.layer;
     if (lane >= kKeys / layer.block_tokens || w.first_tile + turn >= w.end_tile) return -1;
-    return block_of(layer, w, w.first_tile + turn, lane);
+    return block_of<kKeys>(layer, w, w.first_tile + turn, lane);
   }
 
   __device__ static std::uint32_t parity_of(int turn) {
@@ -180,7 +181,8 @@ struct WideningProducer {
     const int piece = static_cast<int>(threadIdx.x) % kPieces;
     const std::uint32_t from = shared + L::kCodesAt + widened.place * L::kCodeBytes +
                                static_cast<std::uint32_t>(threadIdx.x) * 8;
-    const std::uint32_t to = tile + piece / 8 * kColumnBytes + row * 128 + ((piece ^ row) & 7) * 16;
+    const std::uint32_t to =
+        tile + piece / 8 * L::kColumnBytes + row * 128 + ((piece ^ row) & 7) * 16;
     wait_for(barriers.full_codes(widened.place), widened.parity);
     uint2 next[kBatch];
     load_codes(from, 0, next);
