@@ -3,6 +3,8 @@
 // bfloat16: norms, rope with the cache's write, embedding, gates, row gathering, sampling.
 // Microseconds a launch in a recorded graph, bytes and operations, and what share of the memory's
 // speed that is. Random data, in turn from several buffers: no cache of the device holds them.
+// Rows to sample from are like a language model's: normal logits of deviation 1.5, and about forty
+// tokens raised by 5 to 15; "flat" ones are normal alone, of which top_p keeps a good part.
 // tools/bench_beside_torch.py puts torch's figures beside. NAME: cases whose name contains it.
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime_api.h>
@@ -245,20 +247,45 @@ struct Sampling {
   const char* name;
   SamplingParams params;
   bool with_prompt = false;
+  bool flat = false;
 };
 
 std::vector<Sampling> samplings() {
-  std::vector<Sampling> out(5);
-  out[0] = {"greedy", {.temperature = 0.F}};
-  out[1] = {"top_k 50", {.top_k = 50}};
-  out[2] = {"top_p 0.9", {.top_p = 0.9F}};
-  out[3] = {"top_k 50 and top_p 0.9", {.top_k = 50, .top_p = 0.9F}};
-  out[4] = {"penalties and top_p 0.9", {.top_p = 0.9F, .repetition_penalty = 1.1F}, true};
+  std::vector<Sampling> out = {
+      {"greedy", {.temperature = 0.F}},
+      {"all", {}},
+      {"top_k 50", {.top_k = 50}},
+      {"top_p 0.9", {.top_p = 0.9F}},
+      {"top_k 50 and top_p 0.9", {.top_k = 50, .top_p = 0.9F}},
+      {"penalties and top_p 0.9", {.top_p = 0.9F, .repetition_penalty = 1.1F}, true},
+      {"top_p 0.9 of flat rows", {.top_p = 0.9F}, false, true}};
   for (Sampling& sampling : out) sampling.params.seed = 1;
   return out;
 }
 
-// The whole sampler: its launch and the copy of its results to the host.
+// Any kVocabulary of them, one after another, are a row.
+std::vector<float> random_logits(bool flat) {
+  std::vector<float> out(8 * kVocabulary);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0.F, flat ? 1.F : 1.5F);
+  for (float& x : out) x = normal(random);
+  std::uniform_real_distribution<float> raise(5.F, 15.F);
+  for (int i = 0; !flat && i < 8 * 40; ++i) out[random() % out.size()] += raise(random);
+  return out;
+}
+
+void fill_rows(const DeviceBuffer& to, std::int64_t rows, const std::vector<float>& logits) {
+  constexpr std::size_t kWidthOfRow = kVocabulary;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::size_t at = static_cast<std::size_t>(row) * 10007 % (logits.size() - kWidthOfRow);
+    check(cudaMemcpy(to.as<float>() + row * kVocabulary, logits.data() + at,
+                     kWidthOfRow * sizeof(float), cudaMemcpyHostToDevice),
+          "bench");
+  }
+  check(cudaDeviceSynchronize(), "bench");
+}
+
+// The whole sampler, which writes its results to the host's memory.
 void sample(const Sampling& sampling, std::int64_t rows, Report& report) {
   const std::string name = fmt::format("sample {}, {} x {}", sampling.name, rows, kVocabulary);
   if (!report.wants(name)) return;
@@ -288,10 +315,11 @@ void sample(const Sampling& sampling, std::int64_t rows, Report& report) {
       PinnedBuffer(), Event()};
   const double bytes = 4. * static_cast<double>(rows * kVocabulary);
   const int copies = std::clamp(static_cast<int>(kRotated / bytes), 2, 64);
+  const std::vector<float> values = random_logits(sampling.flat);
   std::vector<DeviceBuffer> logits;
   for (int i = 0; i < copies; ++i) {
     logits.emplace_back(static_cast<std::int64_t>(bytes), "bench");
-    fill_randomly(logits.back().data(), logits.back().bytes(), DataType::kFloat32);
+    fill_rows(logits.back(), rows, values);
   }
   const int launches = std::max(24, copies);
   const SamplerPieces nothing;

@@ -130,12 +130,21 @@ def drawn(logits, top_k, top_p):
     chances = logits.softmax(-1)
     if top_p:
         chances = chances.masked_fill(chances.cumsum(-1) - chances > top_p, 0)
-    return tokens.gather(-1, chances.multinomial(1))
+    drawn_at = chances.multinomial(1)
+    return tokens.gather(-1, drawn_at) if top_k or top_p else drawn_at
 
 
 def sample(what, rows, vocabulary):
     copies = copies_of(4 * rows * vocabulary)
-    logits = several(copies, lambda: random(rows, vocabulary, dtype=torch.float32))
+
+    def row_like():
+        x = random(rows, vocabulary, dtype=torch.float32)
+        if "flat" in what:
+            return x
+        raised = torch.rand_like(x) < 40 / vocabulary
+        return 1.5 * x + raised * (5 + 10 * torch.rand_like(x))
+
+    logits = several(copies, row_like)
     if what == "greedy":
         return {"argmax": microseconds(lambda i: logits[i].argmax(-1), copies)}
     top_k = 50 if "top_k" in what else 0
@@ -149,8 +158,8 @@ def sample(what, rows, vocabulary):
             x = x.scatter(-1, used, torch.where(found < 0, found * 1.1, found / 1.1))
         return drawn(x, top_k, top_p)
 
-    name = "topk, softmax, multinomial" if top_k else "sort, softmax, multinomial"
-    return {name: microseconds(run, copies)}
+    first = "topk, " if top_k else "sort, " if top_p else ""
+    return {first + "softmax, multinomial": microseconds(run, copies)}
 
 
 def attention(sequences, fresh, keys, heads, kv_heads, width):
