@@ -50,7 +50,7 @@ __device__ std::int32_t list_top(const LogitRow& row, const Best& own, float lar
                                  ListedToken* listed, SamplerShared& shared) {
   if (wanted <= kSurelyListed) {
     const std::int32_t count =
-        gather<1>(row, floor_of_rank(own, wanted), own, false, [](float) {}, shared);
+        gather<1>(row, floor_of_rank(own, wanted), own, false, [](const float4&) {}, shared);
     if (count <= kSamplerThreads) {
       const Mass mine = sorted_entry(count, shared);
       const std::int32_t kept = min(count, wanted);

@@ -35,8 +35,8 @@ __device__ inline float floor_of_rank(const Best& own, std::int32_t rank) {
 }
 
 /// Gathers the row's tokens not below `floor` to `shared.entries`, in no order, and gives how many
-/// there are: more than kSamplerThreads where not all could be kept. also(x) sees the values of the
-/// threads that have such tokens, or of all where `of_all`.
+/// there are: more than kSamplerThreads where not all could be kept. also(four) sees the values of
+/// the threads that have such tokens, or of all where `of_all`.
 template <int kAtOnce, class Also>
 __device__ std::int32_t gather(const LogitRow& row, float floor, const Best& own, bool of_all,
                                const Also& also, SamplerShared& shared) {
@@ -44,13 +44,20 @@ __device__ std::int32_t gather(const LogitRow& row, float floor, const Best& own
   if (threadIdx.x == 0) shared.found = 0;
   __syncthreads();
   bool room = true;
+  const auto keep = [&](std::int32_t id, float x) {
+    if (!(x >= floor) || !room) return;
+    const std::int32_t at = atomicAdd(&shared.found, 1);
+    room = at < kSamplerThreads;
+    if (room) shared.entries[at] = entry_of(key_of(x), id);
+  };
+  const auto look = [&](std::int32_t id, float x) {
+    also(make_float4(x, never(), never(), never()));
+    keep(id, x);
+  };
   if (of_all || (own.token >= 0 && own.value >= floor))
-    visit_own<kAtOnce>(row, [&](std::int32_t id, float x) {
+    visit_own_quads<kAtOnce>(row, look, [&](std::int32_t id, const float4& x) {
       also(x);
-      if (!(x >= floor) || !room) return;
-      const std::int32_t at = atomicAdd(&shared.found, 1);
-      room = at < kSamplerThreads;
-      if (room) shared.entries[at] = entry_of(key_of(x), id);
+      if (fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)) >= floor) each_of_quad(keep)(id, x);  // seldom
     });
   __syncthreads();
   return shared.found;

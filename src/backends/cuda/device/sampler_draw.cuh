@@ -53,8 +53,10 @@ __device__ __forceinline__ std::int32_t draw(const DrawRules& rules, const Logit
     const float floor = floor_of_rank(own, by_mass ? kSurelyListed : rules.p.top_k);
     const std::int32_t count = gather<4>(
         row, floor, own, by_mass,
-        [&](float x) {
-          if (by_mass) whole += weights.mass_of(x);
+        [&](const float4& x) {
+          if (by_mass)
+            whole += (weights.mass_of(x.x) + weights.mass_of(x.y)) +
+                     (weights.mass_of(x.z) + weights.mass_of(x.w));
         },
         shared);
     if (by_mass) whole = block_total(whole, shared);

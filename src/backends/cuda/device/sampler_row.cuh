@@ -26,8 +26,8 @@ struct LogitRow {
   }
 };
 
-/// visit(id, value) of quads first, first + step, ... below `end`, ids rising. Also ids beyond
-/// `end`, with the value never().
+/// visit(id of its first, quad) of quads first, first + step, ... below `end`, ids rising. Also of
+/// quads beyond `end`, whose values are never().
 template <int kAtOnce, class Visit>
 __device__ void visit_quads(const LogitRow& row, std::int32_t first, std::int32_t end,
                             std::int32_t step, const Visit& visit) {
@@ -39,25 +39,39 @@ __device__ void visit_quads(const LogitRow& row, std::int32_t first, std::int32_
       x[i] = at + i * step < end ? row.quad(at + i * step)
                                  : make_float4(never(), never(), never(), never());
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      const std::int32_t id = row.id_of(at + i * step);
-      visit(id, x[i].x);
-      visit(id + 1, x[i].y);
-      visit(id + 2, x[i].z);
-      visit(id + 3, x[i].w);
-    }
+    for (int i = 0; i < kAtOnce; ++i) visit(row.id_of(at + i * step), x[i]);
   }
+}
+
+/// visit(id, value) of each of a quad.
+template <class Visit>
+__device__ auto each_of_quad(const Visit& visit) {
+  return [&visit](std::int32_t id, const float4& x) {
+    visit(id, x.x);
+    visit(id + 1, x.y);
+    visit(id + 2, x.z);
+    visit(id + 3, x.w);
+  };
+}
+
+/// This thread's tokens, ids rising, always the same ones: visit(id, value) of those that are in
+/// no quad, visit_quad(id of its first, quad) of others. Also of quads beyond the row, whose values
+/// are never().
+template <int kAtOnce, class Visit, class VisitQuad>
+__device__ void visit_own_quads(const LogitRow& row, const Visit& visit,
+                                const VisitQuad& visit_quad) {
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  if (thread < row.head) visit(thread, row.values[thread]);
+  visit_quads<kAtOnce>(row, thread, row.quads, kSamplerThreads, visit_quad);
+  const std::int32_t tail = row.id_of(row.quads) + thread;
+  if (tail < row.count) visit(tail, row.values[tail]);
 }
 
 /// visit(id, value) of this thread's tokens, ids rising: always the same ones. Also ids beyond the
 /// row, with the value never().
 template <int kAtOnce = 4, class Visit>
 __device__ void visit_own(const LogitRow& row, const Visit& visit) {
-  const auto thread = static_cast<std::int32_t>(threadIdx.x);
-  if (thread < row.head) visit(thread, row.values[thread]);
-  visit_quads<kAtOnce>(row, thread, row.quads, kSamplerThreads, visit);
-  const std::int32_t tail = row.id_of(row.quads) + thread;
-  if (tail < row.count) visit(tail, row.values[tail]);
+  visit_own_quads<kAtOnce>(row, visit, each_of_quad(visit));
 }
 
 struct Best {
@@ -122,8 +136,8 @@ __device__ Mass sum_runs(const LogitRow& row, const MassAt& mass_at, SamplerShar
   const int lane = lane_of_thread();
   Mass mine = 0;
   if (warp == 0 && lane < row.head) mine += mass_at(lane, row.values[lane]);
-  visit_quads<2>(row, runs.quad(row, warp) + lane, runs.quad(row, warp + 1), 32,
-                 [&](std::int32_t id, float x) { mine += mass_at(id, x); });
+  const auto add = [&](std::int32_t id, float x) { mine += mass_at(id, x); };
+  visit_quads<2>(row, runs.quad(row, warp) + lane, runs.quad(row, warp + 1), 32, each_of_quad(add));
   const std::int32_t tail = row.id_of(row.quads) + lane;
   if (warp == kSamplerWarps - 1 && tail < row.count) mine += mass_at(tail, row.values[tail]);
   mine = warp_total(mine);
