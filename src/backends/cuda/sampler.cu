@@ -97,17 +97,19 @@ __device__ void record(const SamplerSlots& slots, std::int32_t slot, std::int32_
     slots.order[static_cast<std::int64_t>(slot) * slots.order_stride + counts.order++] = token;
 }
 
+// The new token's place in its sequence, whatever part of the sequence this step held.
+__device__ std::int64_t position_of(const StepView& view, std::int32_t s) {
+  const std::int32_t at = view.logit_rows[view.sample_row[s]];
+  return std::int64_t{view.cached_tokens[s]} + at - view.token_begin[s] + 1;
+}
+
 // The likeliest token of the row after its processors, or one drawn; -1: nothing may be drawn.
-__device__ __forceinline__ std::int32_t sampled_token(const SampleArguments& a, std::int32_t s,
-                                                      const SamplerRow& row, const LogitRow& logits,
+__device__ __forceinline__ std::int32_t sampled_token(const SamplerRow& row, const LogitRow& logits,
                                                       const Best& mine, const Best& best,
+                                                      std::int64_t position,
                                                       SamplerShared& shared) {
   const SlotSampling& p = *row.p;
   if (best.token < 0 || p.temperature < 1e-6F || p.top_k == 1) return best.token;
-  // The new token's place in its sequence, whatever part of the sequence this step held.
-  const std::int32_t at = a.view.logit_rows[a.view.sample_row[s]];
-  const std::int64_t position =
-      std::int64_t{a.view.cached_tokens[s]} + at - a.view.token_begin[s] + 1;
   const double u = uniform(p.seed, static_cast<std::uint32_t>(p.sample_index),
                            static_cast<std::uint64_t>(position));
   return draw({p, current_top_p(p, row.counts), u}, logits, mine, best.value, shared);
@@ -156,6 +158,7 @@ __global__ void __launch_bounds__(kSamplerThreads) sample_kernel(SampleArguments
     return;
   }
   const SamplerRow row = row_of(a, s, slot);
+  const std::int64_t position = position_of(a.view, s);  // on its way while the row is read
   const bool beam = row.p->beam != 0;
   const bool changes = !beam && row.has_processors();
   if (changes) process(row, processed_row(a, s));
@@ -163,7 +166,7 @@ __global__ void __launch_bounds__(kSamplerThreads) sample_kernel(SampleArguments
   const Best mine = best_of_own(logits);
   const Best best = block_best(mine, shared);
   SampledSequence out;
-  if (!beam) out.token = sampled_token(a, s, row, logits, mine, best, shared);
+  if (!beam) out.token = sampled_token(row, logits, mine, best, position, shared);
   if (beam || (out.token >= 0 && row.p->logprobs != 0))
     list_likeliest(a, s, slot, mine, best, out, shared);
   if (threadIdx.x != 0) return;
