@@ -37,8 +37,8 @@ struct Kind {  // 16 bits: the products read what was copied
 struct CodeKind {
   using Row = __nv_bfloat16;
   static constexpr bool kCodes = true;
-  static constexpr int kProducerRegisters = 72;
-  static constexpr int kConsumerRegisters = 216;
+  static constexpr int kProducerRegisters = 56;
+  static constexpr int kConsumerRegisters = 224;
 };
 template <>
 struct Kind<Float8Code> : CodeKind {  // to float16 in half an instruction a code

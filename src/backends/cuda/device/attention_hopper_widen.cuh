@@ -47,9 +47,8 @@ struct Widen<Int8Code> {
   }
 };
 
-/// One warpgroup. Keys are widened a turn before the values beside which the consumers need them:
-/// as each becomes free, keys early in a turn, values late. Tiles come through a ring of three
-/// places, of which two are on their way while one is widened.
+/// One warpgroup. Tiles of keys and values take turns in a ring of three places, of which two are
+/// on their way while one is widened.
 template <class Code, int kHeadDim>
 struct WideningProducer {
   using L = Layout<Code, kHeadDim>;
@@ -60,6 +59,7 @@ struct WideningProducer {
   static constexpr int kBatch = 4;  // passes whose codes are loaded together
   static_assert(kRowsAtOnce % 8 == 0 && kPasses % kBatch == 0);
 
+  enum class Half : std::uint8_t { kKeyCodes, kValueCodes };
   struct Ring {
     int place = 0;
     std::uint32_t parity = 0;
@@ -79,38 +79,31 @@ struct WideningProducer {
   Barriers<Code, kHeadDim> barriers;
   Ring copied;
   Ring widened;
-  int keys_copied = 0;  // tiles; the first warp's
-  int values_copied = 0;
-  std::int32_t upcoming = -1;  // the lane's block of the next tile of keys to be copied,
-  std::int32_t newer = -1;     // of the last that was,
-  std::int32_t older = -1;     // and of the one before it
-  float key_scale = 0.F;       // the thread's, of the tile to be widened next
+  std::int32_t block = -1;       // the lane's, of the tile that is on its way
+  std::int32_t next_block = -1;  // of the tile after it
+  float key_scale = 0.F;         // the thread's, of the tile to be widened next
   float value_scale = 0.F;
 
   __device__ void run() {
     const int turns = w.end_tile - w.first_tile;
-    const bool copies = threadIdx.x < 32;
-    if (copies) {
-      upcoming = find_block(0);
-      copy_next();
-      copy_next();
+    if (threadIdx.x < 32) {
+      next_block = find_block(0);
+      copy<Half::kKeyCodes>(0);
+      copy<Half::kValueCodes>(0);
     }
     load_scales(0);
-    for (int turn = 0; turn <= turns; ++turn) {
-      if (turn < turns) {
-        if (copies) copy_next();
-        const int stage = turn % L::kStages;
-        wait_for(barriers.free_keys(stage), parity_of(turn));
-        store_scales(turn);
-        if (turn + 1 < turns) load_scales(turn + 1);
-        widen(shared + L::kKeysAt + stage * L::kTileBytes, barriers.full_keys(stage));
-      }
-      if (turn > 0) {
-        if (copies) copy_next();
-        const int stage = (turn - 1) % L::kStages;
-        wait_for(barriers.free_values(stage), parity_of(turn - 1));
-        widen(shared + L::kValuesAt + stage * L::kTileBytes, barriers.full_values(stage));
-      }
+    for (int turn = 0; turn < turns; ++turn) {
+      const int stage = turn % L::kStages;
+      const auto parity = static_cast<std::uint32_t>(turn / L::kStages % 2) ^ 1U;
+      const bool more = turn + 1 < turns;
+      if (more && threadIdx.x < 32) copy<Half::kKeyCodes>(turn + 1);
+      wait_for(barriers.free_keys(stage), parity);
+      store_scales(turn);
+      if (more) load_scales(turn + 1);
+      widen(shared + L::kKeysAt + stage * L::kTileBytes, barriers.full_keys(stage));
+      if (more && threadIdx.x < 32) copy<Half::kValueCodes>(turn + 1);
+      wait_for(barriers.free_values(stage), parity);
+      widen(shared + L::kValuesAt + stage * L::kTileBytes, barriers.full_values(stage));
     }
   }
 
@@ -122,34 +115,24 @@ struct WideningProducer {
     return block_of<kKeys>(layer, w, w.first_tile + turn, lane);
   }
 
-  __device__ static std::uint32_t parity_of(int turn) {
-    return static_cast<std::uint32_t>(turn / L::kStages % 2) ^ 1U;
-  }
-
-  /// The first warp: each lane brings a cache block's rows of the next tile that is widened, once
-  /// those that lay there are.
-  __device__ void copy_next() {
-    const int turns = w.end_tile - w.first_tile;
-    if (values_copied == turns) return;
-    const bool of_keys = keys_copied < turns && keys_copied <= values_copied + 1;
+  /// The first warp: each lane brings a cache block's rows, once those that lay there are widened.
+  /// Keys come before the values of the same turn.
+  template <Half kHalf>
+  __device__ void copy(int turn) {
     const CacheLayer& layer = l.arguments.layer;
     const int lane = threadIdx.x;
-    std::int32_t block = keys_copied == values_copied + 2 ? older : newer;
-    if (of_keys) {
-      older = newer;
-      newer = block = upcoming;
-      upcoming = find_block(++keys_copied);
-    } else {
-      ++values_copied;
-    }
     const std::uint32_t full = barriers.full_codes(copied.place);
+    if constexpr (kHalf == Half::kKeyCodes) {
+      block = next_block;
+      next_block = find_block(turn + 1);
+    }
     wait_for(barriers.free_codes(copied.place), copied.parity ^ 1U);
     if (lane == 0) arrive_expecting(full, L::kCodeBytes);
     __syncwarp();
     if (lane < kKeys / layer.block_tokens)
       copy_box(shared + L::kCodesAt + copied.place * L::kCodeBytes +
                    static_cast<std::uint32_t>(lane * layer.block_tokens * kHeadDim),
-               of_keys ? key_map : value_map, 0, 0,
+               kHalf == Half::kKeyCodes ? key_map : value_map, 0, 0,
                block < 0 ? -1 : block * layer.kv_heads + w.kv_head, full);
     copied.advance();
   }
