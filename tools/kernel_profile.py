@@ -30,7 +30,7 @@ UNITS = {"ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "
 def short(name):
     """A kernel's name without return type, arguments, namespaces, and the types of numbers among
     its template arguments, of which two demanglers write different ones."""
-    name = re.sub(r"\(anonymous namespace\)::|<unnamed>::", "", name)
+    name = re.sub(r"\(anonymous namespace\)::|<?unnamed>::", "", name)
     name = re.sub(r"\([\w: ]+\)(?=-?\d)", "", name)  # (int)8
     name = re.sub(r"\btrue\b", "1", re.sub(r"\bfalse\b", "0", name)).replace("> >", ">>")
     depth = 0

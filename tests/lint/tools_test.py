@@ -97,13 +97,30 @@ class KernelProfile(unittest.TestCase):
                 '"0","void tenon::cuda::(anonymous namespace)::gemv<int, 4>(Args)","dram__bytes.sum","Mbyte","2"\n',
                 '"1","void tenon::cuda::(anonymous namespace)::gemv<int, 4>(Args)","gpu__time_duration.sum","ns","500"\n',
                 '"2","norm","gpu__time_duration.sum","us","2"\n']
-        kernels = profile.read(["==PROF== noise\n", head] + rows)
+        kernels = profile.read_counters(["==PROF== noise\n", head] + rows)
         self.assertEqual(set(kernels), {"gemv<int, 4>", "norm"})
         gemv = kernels["gemv<int, 4>"]
         self.assertEqual(gemv["launches"], 2)
         self.assertAlmostEqual(gemv["seconds"], 1000.5e-6)
         self.assertEqual(gemv["bytes"], 2e6)
         self.assertEqual(kernels["norm"]["launches"], 1)
+
+    def test_two_demanglers_give_one_name(self):
+        mine = "void tenon::cuda::(anonymous namespace)::decode<tenon::cuda::D<__half, 8, false>, (tenon::Kind)3>(Args)"
+        for other in ("void tenon::<unnamed>::decode<D<__half, 8, 0>, (tenon::Kind)3>(Args)",
+                      "void unnamed>::decode<cuda::D<__half, (int)8, (bool)0>, 3>(Args)",
+                      "void tenon::cuda::(anonymous namespace)::decode<tenon::cuda::D<__half, 8, false> , (tenon::Kind)3>(Args)"):
+            self.assertEqual(profile.short(mine).replace(" ", ""), profile.short(other).replace(" ", ""))
+
+    def test_a_launch_adds_what_the_one_before_left(self):
+        trace = ["kernel,begin_ns,end_ns,stream\n"]
+        for step in range(3):
+            at = 100000 * step
+            trace += [f'"fill()",{at},{at + 2000},7\n', f'"norm()",{at + 1000},{at + 5000},7\n',
+                      f'"sample_kernel(A)",{at + 6000},{at + 9000},7\n']
+        steps = profile.read_steps(trace, "sample_kernel")
+        self.assertEqual(len(steps), 3)
+        self.assertEqual(steps[1], [("fill", 2.0, 2.0, 91.0), ("norm", 4.0, 3.0, 0.0), ("sample_kernel", 3.0, 3.0, 1.0)])
 
 
 if __name__ == "__main__":
