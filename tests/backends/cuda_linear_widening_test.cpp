@@ -22,15 +22,25 @@ struct WideningCase {
   bool gated = false;
   bool bias = false;
   DataType output = DataType::kFloat32;
+  bool centred = false;  ///< minima of -7.5 scales, as weights about zero have
 };
+
+void centre(QuantizedTensor& weight) {
+  auto* const minima = weight.minimum.mutable_as<std::uint16_t>();
+  const auto* const scales = weight.scale.view().as<std::uint16_t>();
+  for (std::int64_t i = 0; i < weight.minimum.view().elements(); ++i)
+    minima[i] = float_to_fp16(-7.5F * fp16_to_float(scales[i]));
+}
 
 /// A node's matrices on the device, and what its outputs should be.
 class WideningNode {
  public:
   explicit WideningNode(const WideningCase& c) : case_(c) {
     RandomWeights random(31);
-    for (const std::int64_t width : c.widths)
+    for (const std::int64_t width : c.widths) {
       weights_.push_back(random.weight(spec_of(c.form), width, c.columns));
+      if (c.centred) centre(weights_.back());
+    }
     for (std::size_t i = 0; i < c.widths.size(); ++i) {
       biases_.push_back(random_tensor({c.widths[i]}, 5 + static_cast<unsigned>(i)));
       node_.weights.push_back({"w" + std::to_string(i), weights_[i].shape, weights_[i].spec});
@@ -107,6 +117,16 @@ class WideningNode {
     return out;
   }
 
+  /// The same of the first segment, its weights rounded to bfloat16.
+  double sum_of_rounded_weights(std::int64_t row, const float* x) const {
+    std::vector<float> w(static_cast<std::size_t>(case_.columns));
+    dequantize_row(weights_[0], row, 0, case_.columns, w.data());
+    double out = 0;
+    for (std::size_t k = 0; k < w.size(); ++k)
+      out += static_cast<double>(bf16_to_float(float_to_bf16(w[k]))) * static_cast<double>(x[k]);
+    return out;
+  }
+
  private:
   WideningCase case_;
   NodeView node_;
@@ -158,6 +178,28 @@ TEST(CudaLinearWidening, EveryForm) {
         "int4 group 128 scale bfloat16 offset 8", "int4 group 128 scale float32 offset 8",
         "int4 group 32 scale float16 minimum super 256 sub 8"})
     expect_widening_agrees({form, 256}, 17, 0);
+}
+
+// Weights as bfloat16 are what a product of many rows may be off by, not their group's minimum.
+TEST(CudaLinearWidening, MinimaCostNoMoreThanRoundedWeights) {
+  TENON_NEEDS_HOPPER();
+  WideningCase c{"int4 group 32 scale float16 minimum", 512};
+  c.centred = true;
+  WideningNode node(c);
+  const Tensor x = rounded_to(random_tensor({17, c.columns}, 3), DataType::kBFloat16);
+  const Tensor got = node.run(x, 0)[0];
+  double error = 0;
+  double rounded = 0;
+  for (std::int64_t m = 0; m < 17; ++m)
+    for (std::int64_t row = 0; row < c.widths[0]; ++row) {
+      const float* const at = x.view().as<float>() + m * c.columns;
+      const double exact = node.sum(0, row, at).value;
+      const double value = static_cast<double>(got.view().as<float>()[m * c.widths[0] + row]);
+      error += (value - exact) * (value - exact);
+      const double off = node.sum_of_rounded_weights(row, at) - exact;
+      rounded += off * off;
+    }
+  EXPECT_LE(error, 1.3 * rounded);
 }
 
 // Columns that end within a line, rows within a tile of x and of the matrix.

@@ -33,6 +33,9 @@ template <CodeKind kKind_, GroupScale kScale_, int kWidth_>
 struct WideningForm {
   static constexpr CodeKind kKind = kKind_;
   static constexpr GroupScale kScale = kScale_;
+  /// Taken off codes that have a minimum, beside their offset, and added to it times the scale.
+  static constexpr std::uint32_t kCentre =
+      kKind_ == CodeKind::kInt4 && kScale_ == GroupScale::kSplit ? 8 : 0;
   static constexpr int kWidth = kWidth_;  // rows of x
   static constexpr int kColumns = line_columns(kKind);
   static constexpr int kRuns = kColumns / 32;
@@ -185,10 +188,18 @@ struct GroupWords {
   }
   __device__ __forceinline__ void widen(const PackedMatrix& m) {
     widen(m, scale);
-    if (m.minimum != nullptr)
-      widen(m, minimum);
-    else
+    if (m.minimum == nullptr) {
       minimum[0] = minimum[1] = minimum[2] = minimum[3] = 0;
+      return;
+    }
+    widen(m, minimum);
+    // Of codes less kCentre: a minimum is about as far below zero as the largest weight is above,
+    // and rounding it to bfloat16 would cost the small weights more than their own rounding.
+    constexpr float kFactor = static_cast<float>(Form::kCentre);
+#pragma unroll
+    for (int run = 0; run < 4; ++run)
+      minimum[run] = __float_as_uint(
+          fmaf(kFactor, __uint_as_float(scale[run]), __uint_as_float(minimum[run])));
   }
   __device__ __forceinline__ void read(const PackedMatrix& m, int row, int chunk) {
     const bool all = m.step == ScaleStep::kLine;
@@ -401,9 +412,10 @@ __global__ void __launch_bounds__(kWideningThreads, 1)
     __syncwarp();
   } else {
     take_registers<232>();
-    WideningConsumer<Form> consumer{
-        a, ring, static_cast<int>(threadIdx.x), static_cast<int>(threadIdx.x) % 32,
-        a.linear.matrix.code_offset << 16 | a.linear.matrix.code_offset};
+    const std::uint32_t offset =
+        a.linear.matrix.code_offset + (a.linear.matrix.minimum != nullptr ? Form::kCentre : 0U);
+    WideningConsumer<Form> consumer{a, ring, static_cast<int>(threadIdx.x),
+                                    static_cast<int>(threadIdx.x) % 32, offset << 16 | offset};
     wait_for_inputs();
     consumer.run(share);
   }
